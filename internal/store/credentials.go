@@ -1,0 +1,173 @@
+package store
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// The kinds of credential.
+const (
+	PIN      = "pin"
+	Password = "password"
+)
+
+// Credential is a user's PIN or password as it is held.
+type Credential struct {
+	Hash          string // PHC or bcrypt; "" where none was ever set
+	ChangedAt     time.Time
+	MustChange    bool
+	CannotChange  bool
+	DoesNotExpire bool
+	Locked        bool // by an administrator
+	Attempts      int  // wrong ones in a row
+	AttemptsSince time.Time
+	LockedUntil   time.Time // by wrong attempts
+	Job           int64     // the last job that changed it; 0: none
+	Version       int64     // 0: the user has no such credential yet
+}
+
+const credentialColumns = `hash, changed_at, must_change, cannot_change, does_not_expire, locked,
+	attempts, attempts_since, locked_until, job, version`
+
+func (c *Credential) scan(r rowScanner) error {
+	var changed, since, until int64
+	err := r.Scan(&c.Hash, &changed, &c.MustChange, &c.CannotChange, &c.DoesNotExpire, &c.Locked,
+		&c.Attempts, &since, &until, &c.Job, &c.Version)
+	c.ChangedAt, c.AttemptsSince, c.LockedUntil = fromMilli(changed), fromMilli(since), fromMilli(until)
+	return err
+}
+
+// Credential returns a user's credential; the zero Credential where there is
+// none.
+func (t *Tx) Credential(userRef int64, kind string) (Credential, error) {
+	var c Credential
+	err := c.scan(t.row("SELECT "+credentialColumns+" FROM credentials WHERE user_ref = ? AND kind = ?", userRef, kind))
+	if errors.Is(err, sql.ErrNoRows) {
+		return Credential{}, nil
+	}
+	if err != nil {
+		return c, fmt.Errorf("reading the %s: %w", kind, err)
+	}
+	return c, nil
+}
+
+// SetCredential replaces a user's credential if it still has the version that
+// c was read with, and tells whether it did. The new version is one higher.
+func (t *Tx) SetCredential(userRef int64, kind string, c Credential) (bool, error) {
+	if c.Version == 0 {
+		n, err := t.exec("INSERT INTO credentials (user_ref, kind, version) VALUES (?,?,1) ON CONFLICT (user_ref, kind) DO NOTHING", userRef, kind)
+		if err != nil || n == 0 {
+			return false, err
+		}
+		c.Version = 1
+	}
+	n, err := t.exec(`UPDATE credentials SET hash = ?, changed_at = ?, must_change = ?, cannot_change = ?, does_not_expire = ?,
+		locked = ?, attempts = ?, attempts_since = ?, locked_until = ?, job = ?, version = version + 1
+		WHERE user_ref = ? AND kind = ? AND version = ?`,
+		c.Hash, milli(c.ChangedAt), c.MustChange, c.CannotChange, c.DoesNotExpire,
+		c.Locked, c.Attempts, milli(c.AttemptsSince), milli(c.LockedUntil), c.Job,
+		userRef, kind, c.Version)
+	return n == 1, err
+}
+
+// NewSecret is a secret that a job commits. Settings that are nil stay as they
+// are.
+type NewSecret struct {
+	Hash          string
+	Tag           []byte // for the history; nil keeps none
+	KeepHistory   int    // how many former values are kept beside this one
+	Job           int64
+	MustChange    *bool
+	CannotChange  *bool
+	DoesNotExpire *bool
+	Locked        *bool
+	ClearAttempts *bool
+}
+
+// CommitSecret makes the secret the user's, whatever the credential's version:
+// it was accepted elsewhere, or nothing else decides. It takes the user off
+// the work list.
+func (t *Tx) CommitSecret(userRef int64, kind string, s NewSecret) error {
+	var version int64
+	err := t.row(`INSERT INTO credentials (user_ref, kind, hash, changed_at, must_change, cannot_change, does_not_expire, locked, job, version)
+		VALUES (?1, ?2, ?3, ?4, coalesce(?5, FALSE), coalesce(?6, FALSE), coalesce(?7, FALSE), coalesce(?8, FALSE), ?9, 1)
+		ON CONFLICT (user_ref, kind) DO UPDATE SET hash = ?3, changed_at = ?4,
+			must_change = coalesce(?5, must_change), cannot_change = coalesce(?6, cannot_change),
+			does_not_expire = coalesce(?7, does_not_expire), locked = coalesce(?8, locked), job = ?9,
+			attempts = CASE WHEN ?10 THEN 0 ELSE attempts END,
+			attempts_since = CASE WHEN ?10 THEN 0 ELSE attempts_since END,
+			locked_until = CASE WHEN ?10 THEN 0 ELSE locked_until END,
+			version = version + 1
+		RETURNING version`,
+		userRef, kind, s.Hash, t.now, s.MustChange, s.CannotChange, s.DoesNotExpire, s.Locked, s.Job,
+		s.ClearAttempts != nil && *s.ClearAttempts).Scan(&version)
+	if err != nil {
+		return fmt.Errorf("committing the %s: %w", kind, err)
+	}
+	if s.Tag != nil {
+		if _, err := t.exec("INSERT INTO history (user_ref, kind, version, tag) VALUES (?,?,?,?)", userRef, kind, version, s.Tag); err != nil {
+			return fmt.Errorf("recording the %s in the history: %w", kind, err)
+		}
+	}
+	// The current value is the newest row; verify's writes raise versions too,
+	// so rows are counted, not subtracted.
+	if version > int64(s.KeepHistory) {
+		if _, err := t.exec(`DELETE FROM history WHERE user_ref = ?1 AND kind = ?2 AND version <
+			(SELECT min(version) FROM (SELECT version FROM history WHERE user_ref = ?1 AND kind = ?2 ORDER BY version DESC LIMIT ?3))`,
+			userRef, kind, s.KeepHistory+1); err != nil {
+			return fmt.Errorf("trimming the history: %w", err)
+		}
+	}
+	_, err = t.exec("DELETE FROM flags WHERE user_ref = ?", userRef)
+	return err
+}
+
+// History returns the tags of a user's values, the present one among them,
+// newest first.
+func (t *Tx) History(userRef int64, kind string, limit int) ([][]byte, error) {
+	rows, err := t.rows("SELECT tag FROM history WHERE user_ref = ? AND kind = ? ORDER BY version DESC LIMIT ?", userRef, kind, limit)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var tags [][]byte
+	for rows.Next() {
+		var tag []byte
+		if err := rows.Scan(&tag); err != nil {
+			return nil, err
+		}
+		tags = append(tags, tag)
+	}
+	return tags, rows.Err()
+}
+
+// KeyChecks returns what each key of the ring must compute, by its name.
+func (t *Tx) KeyChecks() (map[string][]byte, error) {
+	rows, err := t.rows("SELECT key_id, check_value FROM key_checks")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	checks := make(map[string][]byte)
+	for rows.Next() {
+		var id string
+		var v []byte
+		if err := rows.Scan(&id, &v); err != nil {
+			return nil, err
+		}
+		checks[id] = v
+	}
+	return checks, rows.Err()
+}
+
+// AddKeyChecks records the keys that the database has not seen yet.
+func (t *Tx) AddKeyChecks(checks map[string][]byte) error {
+	for id, v := range checks {
+		if _, err := t.exec("INSERT INTO key_checks (key_id, check_value) VALUES (?,?) ON CONFLICT (key_id) DO NOTHING", id, v); err != nil {
+			return fmt.Errorf("recording key %s: %w", id, err)
+		}
+	}
+	return nil
+}

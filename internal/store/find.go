@@ -1,0 +1,318 @@
+package store
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/dirpin/dirpin/internal/user"
+)
+
+// Find calls each for every user whom the query selects, as they are read:
+// memory does not grow with their number. Users come in the order in which
+// the store finds them first. The *user.User is used again for the next one.
+func (t *Tx) Find(q *user.Query, each func(*user.User) error) error {
+	where, args, err := t.where(q)
+	if err != nil {
+		return err
+	}
+	return t.find("SELECT "+userColumns+" FROM users WHERE "+where, args, each)
+}
+
+// FindFlagged is Find among the users on the work list, with why they are.
+func (t *Tx) FindFlagged(q *user.Query, each func(*user.User, *FlagOf) error) error {
+	where, args, err := t.where(q)
+	if err != nil {
+		return err
+	}
+	rows, err := t.rows("SELECT "+userColumns+", flags.job, flags.code, flags.at FROM flags JOIN users ON users.id = flags.user_ref WHERE "+where+" ORDER BY flags.at, users.id", args...)
+	if err != nil {
+		return fmt.Errorf("reading the work list: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var f FlagOf
+		u, err := scanUser(rows, &f.Job, &f.Code, &f.At)
+		if err != nil {
+			return err
+		}
+		if err := each(u, &f); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// CountMatching returns how many users the query selects.
+func (t *Tx) CountMatching(q *user.Query) (int64, error) {
+	where, args, err := t.where(q)
+	if err != nil {
+		return 0, err
+	}
+	var n int64
+	err = t.row("SELECT count(*) FROM users WHERE "+where, args...).Scan(&n)
+	return n, err
+}
+
+func (t *Tx) find(query string, args []any, each func(*user.User) error) error {
+	rows, err := t.rows(query, args...)
+	if err != nil {
+		return fmt.Errorf("reading users: %w", err)
+	}
+	defer rows.Close()
+	var u user.User
+	for rows.Next() {
+		if err := scanUserInto(&u, rows); err != nil {
+			return fmt.Errorf("reading users: %w", err)
+		}
+		if err := each(&u); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// where translates a query into SQL that selects exactly the users for whom
+// its Matcher is true.
+func (t *Tx) where(q *user.Query) (string, []any, error) {
+	w := sqlWriter{tx: t}
+	if err := w.query(q); err != nil {
+		return "", nil, fmt.Errorf("translating the query: %w", err)
+	}
+	return w.b.String(), w.args, nil
+}
+
+type sqlWriter struct {
+	tx   *Tx
+	b    strings.Builder
+	args []any
+}
+
+func (w *sqlWriter) add(sql string, args ...any) {
+	w.b.WriteString(sql)
+	w.args = append(w.args, args...)
+}
+
+func (w *sqlWriter) query(q *user.Query) error {
+	if q.Everyone {
+		w.add("TRUE")
+		return nil
+	}
+	joint := " AND "
+	if q.Match == user.MatchAny {
+		joint = " OR "
+	}
+	w.add("(")
+	for i, term := range q.Where {
+		if i > 0 {
+			w.add(joint)
+		}
+		var err error
+		if term.Group != nil {
+			err = w.query(term.Group)
+		} else {
+			err = w.condition(term.Cond)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if len(q.Where) == 0 {
+		// What a Matcher does with nothing to ask: AND is true, OR is false.
+		w.add(map[bool]string{true: "FALSE", false: "TRUE"}[q.Match == user.MatchAny])
+	}
+	w.add(")")
+	return nil
+}
+
+func (w *sqlWriter) condition(c *user.Condition) error {
+	switch c.Field {
+	case user.FieldDepartment:
+		w.department(c)
+		return nil
+	case user.FieldAgreement, user.FieldStatus:
+		return w.fewValued(c)
+	}
+	column := string(c.Field) + "_f"
+	switch c.Op {
+	case user.IsEmpty:
+		w.add(column + " = ''")
+	case user.IsNotEmpty:
+		w.add(column + " > ''")
+	default:
+		w.alternatives(c.Folded(), func(text string) { w.compare(column, c.Op, text) })
+	}
+	return nil
+}
+
+// alternatives joins what each alternative gives with OR; none selects nobody.
+func (w *sqlWriter) alternatives(texts []string, one func(text string)) {
+	if len(texts) == 0 {
+		w.add("FALSE")
+		return
+	}
+	w.add("(")
+	for i, text := range texts {
+		if i > 0 {
+			w.add(" OR ")
+		}
+		one(text)
+	}
+	w.add(")")
+}
+
+func (w *sqlWriter) compare(column string, op user.Op, text string) {
+	switch op {
+	case user.IsExactly:
+		w.add(column+" = ?", text)
+	case user.BeginsWith:
+		w.prefix(column, text)
+	case user.Contains:
+		// Through the narrow index, not the wide table, where there is one.
+		w.add("users.id IN (SELECT id FROM users WHERE instr("+column+", ?) > 0)", text)
+	case user.EndsWith:
+		w.add("users.id IN (SELECT id FROM users WHERE substr("+column+", ?) = ?)", -utf8.RuneCountInString(text), text)
+	}
+}
+
+// prefix selects by a range, which an index serves and in which no character
+// has a meaning of its own.
+func (w *sqlWriter) prefix(column, text string) {
+	if end, ok := after(text); ok {
+		w.add("("+column+" >= ? AND "+column+" < ?)", text, end)
+		return
+	}
+	w.add(column+" >= ?", text)
+}
+
+// after returns the first text in byte order behind everything that begins
+// with prefix; false where there is none.
+func after(prefix string) (string, bool) {
+	for prefix != "" {
+		r, n := utf8.DecodeLastRuneInString(prefix)
+		prefix = prefix[:len(prefix)-n]
+		switch {
+		case r == utf8.MaxRune:
+			continue
+		case r == 0xD7FF:
+			r = 0xE000 // over the surrogates, which UTF-8 does not have
+		default:
+			r++
+		}
+		return prefix + string(r), true
+	}
+	return "", false
+}
+
+// department compares with every department of a user. The column holds each
+// behind a newline, so the first one is found by the index; users with several
+// have an index of their own.
+func (w *sqlWriter) department(c *user.Condition) {
+	switch c.Op {
+	case user.IsEmpty:
+		w.add("departments = 0")
+		return
+	case user.IsNotEmpty:
+		w.add("departments > 0")
+		return
+	}
+	w.alternatives(c.Folded(), func(text string) {
+		inside := text
+		if c.Op == user.BeginsWith || c.Op == user.IsExactly {
+			inside = "\n" + inside
+		}
+		if c.Op == user.EndsWith || c.Op == user.IsExactly {
+			inside += "\n"
+		}
+		if inside[0] != '\n' {
+			w.add("users.id IN (SELECT id FROM users WHERE instr(department_f, ?) > 0)", inside)
+			return
+		}
+		w.add("users.id IN (SELECT id FROM users WHERE ")
+		w.prefix("department_f", inside)
+		w.add(" UNION ALL SELECT id FROM users WHERE departments > 1 AND instr(department_f, ?) > 0)", inside)
+	})
+}
+
+// fewValued asks the matcher which of the few values that occur fit.
+func (w *sqlWriter) fewValued(c *user.Condition) error {
+	values := []string{string(user.Local), string(user.Active), string(user.Inactive)}
+	if c.Field == user.FieldAgreement {
+		var err error
+		if values, err = w.tx.agreementNames(); err != nil {
+			return err
+		}
+	}
+	m := (&user.Query{Where: []user.Term{{Cond: c}}}).Matcher()
+	var fit []any
+	for _, v := range values {
+		if m.Match(&user.User{Status: user.Status(v), Agreement: v}) {
+			fit = append(fit, v)
+		}
+	}
+	if len(fit) == 0 {
+		w.add("FALSE")
+		return nil
+	}
+	w.add(string(c.Field)+" IN ("+placeholders(len(fit))+")", fit...)
+	return nil
+}
+
+// agreementNames returns every agreement that a user has; "" is that of local
+// users. The index makes it a few seeks instead of a scan.
+func (t *Tx) agreementNames() ([]string, error) {
+	rows, err := t.rows("SELECT DISTINCT agreement FROM users WHERE entry_key IS NOT NULL")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	names := []string{""}
+	for rows.Next() {
+		var n string
+		if err := rows.Scan(&n); err != nil {
+			return nil, err
+		}
+		if n != "" {
+			names = append(names, n)
+		}
+	}
+	return names, rows.Err()
+}
+
+// FindExact is Find for users whose field is exactly a folded value, made for
+// asking many times.
+func (t *Tx) FindExact(f user.Field, folded string, each func(*user.User) error) error {
+	if f == user.FieldDepartment {
+		return t.Find(&user.Query{Where: []user.Term{{Cond: &user.Condition{Field: f, Op: user.IsExactly, Text: []string{folded}}}}}, each)
+	}
+	return t.find("SELECT "+userColumns+" FROM users WHERE "+string(f)+"_f = ?", []any{folded}, each)
+}
+
+// HistoryOf returns the newest tags of the users' values, per user.
+func (t *Tx) HistoryOf(kind string, refs []int64, limit int) (map[int64][][]byte, error) {
+	tags := make(map[int64][][]byte)
+	if len(refs) == 0 || limit == 0 {
+		return tags, nil
+	}
+	args := make([]any, 0, len(refs)+1)
+	args = append(args, kind)
+	for _, r := range refs {
+		args = append(args, r)
+	}
+	rows, err := t.rows("SELECT user_ref, tag FROM history WHERE kind = ? AND user_ref IN ("+placeholders(len(refs))+") ORDER BY user_ref, version DESC", args...)
+	if err != nil {
+		return nil, fmt.Errorf("reading the history: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var ref int64
+		var tag []byte
+		if err := rows.Scan(&ref, &tag); err != nil {
+			return nil, err
+		}
+		if len(tags[ref]) < limit {
+			tags[ref] = append(tags[ref], tag)
+		}
+	}
+	return tags, rows.Err()
+}

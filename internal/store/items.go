@@ -1,0 +1,365 @@
+package store
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/dirpin/dirpin/internal/outcome"
+	"github.com/dirpin/dirpin/internal/user"
+)
+
+// The states of items and legs.
+const (
+	Pending = "pending" // nothing was done yet
+	Pushing = "pushing" // journalled: the voicemail system may have been asked
+	Final   = "final"   // has its result
+)
+
+// Item is one user's part of a job, as it is written when the job opens.
+type Item struct {
+	Seq     int64
+	UserRef int64 // 0: names nobody here
+	UserID  string
+	Line    int // of the list that named the user; 0: none
+	State   string
+	Result  outcome.Result
+	Code    outcome.Code
+	Detail  string
+	Status  string
+	At      int64 // milliseconds; 0 until it ended
+	Legs    []Leg
+}
+
+// Leg is one credential of an item.
+type Leg struct {
+	Kind      string
+	State     string
+	Result    outcome.Result
+	Code      outcome.Code
+	Value     []byte // sealed under the job's key; nil: the job's own value
+	RequestID []byte
+	System    string
+	Body      []byte // the exact request, sealed under the job's key
+	Attempts  int
+	Lost      int
+	FirstAt   int64
+}
+
+// AddItem writes an item and its legs when the job opens.
+func (t *Tx) AddItem(job int64, it *Item) error {
+	ref := sql.NullInt64{Int64: it.UserRef, Valid: it.UserRef != 0}
+	_, err := t.exec(`INSERT INTO items (job, seq, user_ref, user_id, line, state, result, code, detail, status, at)
+		VALUES (?,?,?,?,?,?,?,?,?,?,?)`, job, it.Seq, ref, it.UserID, it.Line, it.State,
+		string(it.Result), string(it.Code), it.Detail, it.Status, it.At)
+	if err != nil {
+		return fmt.Errorf("writing item %d: %w", it.Seq, err)
+	}
+	for i := range it.Legs {
+		l := &it.Legs[i]
+		if _, err := t.exec("INSERT INTO legs (job, seq, kind, state, result, code, value) VALUES (?,?,?,?,?,?,?)",
+			job, it.Seq, l.Kind, l.State, string(l.Result), string(l.Code), l.Value); err != nil {
+			return fmt.Errorf("writing item %d: %w", it.Seq, err)
+		}
+	}
+	return nil
+}
+
+// DropItems forgets up to limit items of a job that was cut while it opened,
+// with its batches and counts, and tells whether there may be more.
+func (t *Tx) DropItems(job int64, limit int) (bool, error) {
+	for _, q := range []string{
+		"DELETE FROM legs WHERE job = ?1 AND seq IN (SELECT seq FROM items WHERE job = ?1 ORDER BY seq LIMIT ?2)",
+		"DELETE FROM items WHERE job = ?1 AND seq IN (SELECT seq FROM items WHERE job = ?1 ORDER BY seq LIMIT ?2)",
+	} {
+		n, err := t.exec(q, job, limit)
+		if err != nil {
+			return false, fmt.Errorf("starting job %d over: %w", job, err)
+		}
+		if n >= int64(limit) {
+			continue
+		}
+	}
+	var left int
+	if err := t.row("SELECT count(*) FROM (SELECT 1 FROM items WHERE job = ? LIMIT 1)", job).Scan(&left); err != nil {
+		return false, err
+	}
+	if left > 0 {
+		return true, nil
+	}
+	if _, err := t.exec("DELETE FROM batches WHERE job = ?", job); err != nil {
+		return false, err
+	}
+	_, err := t.exec("UPDATE jobs SET selected=0, updated=0, skipped=0, flagged=0, failed=0, not_run=0, uncertain=0, failures=0 WHERE id = ?", job)
+	return false, err
+}
+
+// ToDo is an item that is pending or was cut while it was pushed.
+type ToDo struct {
+	Seq     int64
+	UserRef int64
+	UserID  string
+	State   string
+	Legs    []Leg // those that are not final
+}
+
+// ToDo returns up to limit items of the range that are not final, in order,
+// behind seq after.
+func (t *Tx) ToDo(job, after, last int64, limit int) ([]ToDo, error) {
+	rows, err := t.rows(`SELECT i.seq, coalesce(i.user_ref, 0), i.user_id, i.state,
+			l.kind, l.state, l.value, l.request_id, l.system, l.body, l.attempts, l.lost, l.first_at
+		FROM (SELECT seq, user_ref, user_id, state FROM items
+			WHERE job = ?1 AND seq > ?2 AND seq <= ?3 AND state <> 'final' ORDER BY seq LIMIT ?4) i
+		LEFT JOIN legs l ON l.job = ?1 AND l.seq = i.seq AND l.state <> 'final'
+		ORDER BY i.seq, l.kind DESC`, job, after, last, limit)
+	if err != nil {
+		return nil, fmt.Errorf("reading the items of job %d: %w", job, err)
+	}
+	defer rows.Close()
+	var todo []ToDo
+	for rows.Next() {
+		var it ToDo
+		var l Leg
+		var kind, state, system sql.NullString
+		var attempts, lost, first sql.NullInt64
+		if err := rows.Scan(&it.Seq, &it.UserRef, &it.UserID, &it.State,
+			&kind, &state, &l.Value, &l.RequestID, &system, &l.Body, &attempts, &lost, &first); err != nil {
+			return nil, err
+		}
+		if n := len(todo); n == 0 || todo[n-1].Seq != it.Seq {
+			todo = append(todo, it)
+		}
+		if kind.Valid {
+			l.Kind, l.State, l.System = kind.String, state.String, system.String
+			l.Attempts, l.Lost, l.FirstAt = int(attempts.Int64), int(lost.Int64), first.Int64
+			it := &todo[len(todo)-1]
+			it.Legs = append(it.Legs, l)
+		}
+	}
+	return todo, rows.Err()
+}
+
+// Subject is a user with everything that decides what may be done to it.
+type Subject struct {
+	User     user.User
+	PIN      Credential
+	Password Credential
+}
+
+// Claim takes a pending item's user into flight and returns the user as it is
+// now. ErrClaimed: another item of the user is in flight. ErrStale: the item is
+// not pending any more. ErrNotFound: the user is gone.
+func (t *Tx) Claim(job, seq, userRef int64) (*Subject, error) {
+	var state string
+	if err := t.row("SELECT state FROM items WHERE job = ? AND seq = ?", job, seq).Scan(&state); err != nil {
+		return nil, fmt.Errorf("claiming item %d: %w", seq, err)
+	}
+	if state != Pending {
+		return nil, ErrStale
+	}
+	s, err := t.Subject(userRef)
+	if err != nil {
+		return nil, err
+	}
+	n, err := t.exec("INSERT INTO in_flight (user_ref, job, seq) VALUES (?,?,?) ON CONFLICT (user_ref) DO NOTHING", userRef, job, seq)
+	if err != nil {
+		return nil, fmt.Errorf("claiming item %d: %w", seq, err)
+	}
+	if n == 0 {
+		return nil, ErrClaimed
+	}
+	return s, nil
+}
+
+// Errors of a claim and of what follows it.
+var (
+	ErrClaimed = errors.New("another job is changing the user at this moment")
+	ErrStale   = errors.New("somebody else has moved the item")
+	ErrFenced  = errors.New("somebody else has taken over the batch")
+)
+
+// Subject returns a user with its credentials, or ErrNotFound.
+func (t *Tx) Subject(userRef int64) (*Subject, error) {
+	s := new(Subject)
+	err := scanUserInto(&s.User, t.row("SELECT "+userColumns+" FROM users WHERE id = ?", userRef))
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading user %d: %w", userRef, err)
+	}
+	if s.PIN, err = t.Credential(userRef, PIN); err != nil {
+		return nil, err
+	}
+	s.Password, err = t.Credential(userRef, Password)
+	return s, err
+}
+
+// Journal moves a claimed item to pushing, with what is about to be sent.
+func (t *Tx) Journal(job, seq int64, l *Leg) error {
+	n, err := t.exec("UPDATE items SET state = 'pushing' WHERE job = ? AND seq = ? AND state = 'pending'", job, seq)
+	if err == nil && n == 0 {
+		err = ErrStale
+	}
+	if err != nil {
+		return fmt.Errorf("journalling item %d: %w", seq, err)
+	}
+	n, err = t.exec(`UPDATE legs SET state = 'pushing', request_id = ?, system = ?, body = ?, first_at = ?
+		WHERE job = ? AND seq = ? AND kind = ? AND state = 'pending'`,
+		l.RequestID, l.System, l.Body, t.now, job, seq, l.Kind)
+	if err == nil && n == 0 {
+		err = ErrStale
+	}
+	if err != nil {
+		return fmt.Errorf("journalling item %d: %w", seq, err)
+	}
+	return nil
+}
+
+// Attempted records how often a leg was tried and how often the answer was
+// lost.
+func (t *Tx) Attempted(job, seq int64, kind string, attempts, lost int) error {
+	_, err := t.exec("UPDATE legs SET attempts = ?, lost = ? WHERE job = ? AND seq = ? AND kind = ?", attempts, lost, job, seq, kind)
+	return err
+}
+
+// Unclaim gives an item back that was journalled and surely never sent.
+func (t *Tx) Unclaim(job, seq, userRef int64) error {
+	n, err := t.exec("UPDATE items SET state = 'pending' WHERE job = ? AND seq = ? AND state = 'pushing'", job, seq)
+	if err == nil && n == 0 {
+		err = ErrStale
+	}
+	if err == nil {
+		// The request id stays: it was drawn for this leg and nothing else.
+		_, err = t.exec("UPDATE legs SET state = 'pending' WHERE job = ? AND seq = ? AND state = 'pushing'", job, seq)
+	}
+	if err == nil {
+		_, err = t.exec("DELETE FROM in_flight WHERE user_ref = ? AND job = ? AND seq = ?", userRef, job, seq)
+	}
+	if err != nil {
+		return fmt.Errorf("giving item %d back: %w", seq, err)
+	}
+	return nil
+}
+
+// FinishLeg gives a leg its result.
+func (t *Tx) FinishLeg(job, seq int64, l *Leg) error {
+	n, err := t.exec(`UPDATE legs SET state = 'final', result = ?, code = ?, attempts = ?, lost = ?
+		WHERE job = ? AND seq = ? AND kind = ? AND state <> 'final'`,
+		string(l.Result), string(l.Code), l.Attempts, l.Lost, job, seq, l.Kind)
+	if err == nil && n == 0 {
+		err = ErrStale
+	}
+	if err != nil {
+		return fmt.Errorf("ending item %d: %w", seq, err)
+	}
+	return nil
+}
+
+// FinishItem gives an item its result, once, and ends the claim on its user.
+func (t *Tx) FinishItem(job int64, it *Item) error {
+	n, err := t.exec(`UPDATE items SET state = 'final', result = ?, code = ?, detail = ?, status = ?, at = ?
+		WHERE job = ? AND seq = ? AND state <> 'final'`,
+		string(it.Result), string(it.Code), it.Detail, it.Status, t.now, job, it.Seq)
+	if err == nil && n == 0 {
+		err = ErrStale
+	}
+	if err == nil && it.UserRef != 0 {
+		_, err = t.exec("DELETE FROM in_flight WHERE user_ref = ? AND job = ? AND seq = ?", it.UserRef, job, it.Seq)
+	}
+	if err != nil {
+		return fmt.Errorf("ending item %d: %w", it.Seq, err)
+	}
+	return nil
+}
+
+// EndPending ends every pending item of the job as not run, and returns how
+// many there were. Items that are being pushed are left to whoever settles
+// them.
+func (t *Tx) EndPending(job int64, code outcome.Code) (int64, error) {
+	if _, err := t.exec(`UPDATE legs SET state = 'final', result = 'not-run', code = ? WHERE job = ? AND state = 'pending'
+		AND seq IN (SELECT seq FROM items WHERE job = ? AND state = 'pending')`, string(code), job, job); err != nil {
+		return 0, err
+	}
+	n, err := t.exec("UPDATE items SET state = 'final', result = 'not-run', code = ?, at = ? WHERE job = ? AND state = 'pending'", string(code), t.now, job)
+	if err != nil {
+		return 0, err
+	}
+	return n, t.AddCounts(job, Counts{NotRun: n}, 0)
+}
+
+// CountOpen returns how many items of a job are pending and how many are being
+// pushed.
+func (t *Tx) CountOpen(job int64) (pending, pushing int64, err error) {
+	err = t.row(`SELECT coalesce(sum(state = 'pending'), 0), coalesce(sum(state = 'pushing'), 0)
+		FROM items WHERE job = ? AND state <> 'final'`, job).Scan(&pending, &pushing)
+	return pending, pushing, err
+}
+
+// ReportRow is an item with all that a report says about it.
+type ReportRow struct {
+	Item
+	FirstName  string
+	LastName   string
+	Department string
+	Mail       string
+	PIN        Leg
+	Password   Leg
+	EndedAt    int64
+}
+
+// Report calls each for every item of a job in order.
+func (t *Tx) Report(job int64, each func(*ReportRow) error) error {
+	rows, err := t.rows(`SELECT i.seq, coalesce(i.user_ref, 0), coalesce(u.user_id, i.user_id), i.line, i.state, i.result, i.code, i.detail,
+			CASE WHEN i.status = '' THEN coalesce(u.status, '') ELSE i.status END, i.at,
+			coalesce(u.first_name, ''), coalesce(u.last_name, ''), coalesce(u.department, ''), coalesce(u.mail, ''),
+			coalesce(p.result, ''), coalesce(p.code, ''), p.value, coalesce(p.system, ''),
+			coalesce(w.result, ''), coalesce(w.code, ''), w.value
+		FROM items i
+		LEFT JOIN users u ON u.id = i.user_ref
+		LEFT JOIN legs p ON p.job = i.job AND p.seq = i.seq AND p.kind = 'pin'
+		LEFT JOIN legs w ON w.job = i.job AND w.seq = i.seq AND w.kind = 'password'
+		WHERE i.job = ? ORDER BY i.seq`, job)
+	if err != nil {
+		return fmt.Errorf("reading the items of job %d: %w", job, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var r ReportRow
+		var department string
+		if err := rows.Scan(&r.Seq, &r.UserRef, &r.UserID, &r.Line, &r.State, &r.Result, &r.Code, &r.Detail,
+			&r.Status, &r.EndedAt, &r.FirstName, &r.LastName, &department, &r.Mail,
+			&r.PIN.Result, &r.PIN.Code, &r.PIN.Value, &r.PIN.System,
+			&r.Password.Result, &r.Password.Code, &r.Password.Value); err != nil {
+			return fmt.Errorf("reading the items of job %d: %w", job, err)
+		}
+		ds, err := decodeDepartments(department)
+		if err != nil {
+			return err
+		}
+		r.Department = (&user.User{Departments: ds}).Department()
+		if err := each(&r); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// CodeCounts returns how many items of a job ended with each code.
+func (t *Tx) CodeCounts(job int64) (map[outcome.Code]int64, error) {
+	rows, err := t.rows("SELECT code, count(*) FROM items WHERE job = ? AND state = 'final' GROUP BY code", job)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	counts := make(map[outcome.Code]int64)
+	for rows.Next() {
+		var c outcome.Code
+		var n int64
+		if err := rows.Scan(&c, &n); err != nil {
+			return nil, err
+		}
+		counts[c] = n
+	}
+	return counts, rows.Err()
+}

@@ -1,0 +1,338 @@
+package store
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/dirpin/dirpin/internal/outcome"
+)
+
+// State is where a job is.
+type State string
+
+// The states of a job.
+const (
+	Scheduled  State = "scheduled"
+	Held       State = "held"
+	Queued     State = "queued"
+	Running    State = "running"
+	Paused     State = "paused"
+	Done       State = "done"
+	Incomplete State = "incomplete" // done, with failures
+	Stopped    State = "stopped"    // ended early: denied, max_failures
+	Cancelled  State = "cancelled"
+	Superseded State = "superseded"
+	Failed     State = "failed" // could not run at all
+)
+
+// Ended tells whether nothing of the job is left to do.
+func (s State) Ended() bool {
+	switch s {
+	case Done, Incomplete, Stopped, Cancelled, Superseded, Failed:
+		return true
+	}
+	return false
+}
+
+// Stage is how far a job has come, whatever its state.
+type Stage string
+
+// The stages.
+const (
+	StageOpening Stage = "opening" // items are being written; nothing was pushed
+	StageOpen    Stage = "open"    // every item is there and was judged
+	StageClosed  Stage = "closed"  // the report is written
+)
+
+// Counts says how the items of a job ended. The first is the sum of those of
+// updated, skipped, flagged, failed and not run when the job has ended;
+// uncertain ones are among the failed.
+type Counts struct {
+	Selected  int64 `json:"selected"`
+	Updated   int64 `json:"updated"`
+	Skipped   int64 `json:"skipped"`
+	Flagged   int64 `json:"flagged"`
+	Failed    int64 `json:"failed"`
+	NotRun    int64 `json:"not_run"`
+	Uncertain int64 `json:"uncertain"`
+}
+
+// Add counts one more item.
+func (c *Counts) Add(r outcome.Result, code outcome.Code) { c.AddN(r, code, 1) }
+
+// AddN counts n more items.
+func (c *Counts) AddN(r outcome.Result, code outcome.Code, n int64) {
+	switch r {
+	case outcome.Updated:
+		c.Updated += n
+	case outcome.Skipped:
+		c.Skipped += n
+	case outcome.Flagged:
+		c.Flagged += n
+	case outcome.NotRun:
+		c.NotRun += n
+	case outcome.Failed:
+		c.Failed += n
+		if code.Uncertain() {
+			c.Uncertain += n
+		}
+	}
+}
+
+// Final returns how many items have ended.
+func (c Counts) Final() int64 { return c.Updated + c.Skipped + c.Flagged + c.Failed + c.NotRun }
+
+// Job is the row of a job.
+type Job struct {
+	ID          int64
+	Name        string
+	Folder      string
+	File        string
+	FileID      string
+	Fingerprint []byte // SHA-256 of the job file and its lists
+	Definition  []byte // JSON, without secrets
+	Submitter   string
+	State       State
+	Reason      string
+	Stage       Stage
+	HeldCount   int64  // what the guard that holds the job counted
+	Released    string // the guard that a release overrides
+	ReleasedFor int64  // up to this count
+	Created     time.Time
+	Started     time.Time
+	Ended       time.Time
+	Counts      Counts
+	Failures    int64
+	Key         []byte // the job's key, sealed; nil when erased
+	PIN         []byte // a given value, sealed under it
+	Password    []byte
+	Report      string
+	Owner       string // the process that opens, runs or closes it; "": none
+}
+
+const jobColumns = `id, name, folder, file, file_id, fingerprint, definition, submitter, state, reason, stage,
+	held_count, released, released_count, created, started, ended,
+	selected, updated, skipped, flagged, failed, not_run, uncertain, failures, job_key, pin, password, report, owner`
+
+func scanJob(r rowScanner) (*Job, error) {
+	j := new(Job)
+	var created, started, ended int64
+	c := &j.Counts
+	err := r.Scan(&j.ID, &j.Name, &j.Folder, &j.File, &j.FileID, &j.Fingerprint, &j.Definition, &j.Submitter, &j.State, &j.Reason, &j.Stage,
+		&j.HeldCount, &j.Released, &j.ReleasedFor, &created, &started, &ended,
+		&c.Selected, &c.Updated, &c.Skipped, &c.Flagged, &c.Failed, &c.NotRun, &c.Uncertain, &j.Failures, &j.Key, &j.PIN, &j.Password, &j.Report, &j.Owner)
+	j.Created, j.Started, j.Ended = fromMilli(created), fromMilli(started), fromMilli(ended)
+	return j, err
+}
+
+// AddJob stores a new job and sets its ID. atLeast is the lowest number it may
+// get: reports of an older database must not be overwritten.
+func (t *Tx) AddJob(j *Job, atLeast int64) error {
+	var err error
+	args := []any{j.Name, j.Folder, j.File, j.FileID, j.Fingerprint, string(j.Definition), j.Submitter,
+		string(j.State), j.Reason, string(j.Stage), t.now, j.Key, j.PIN, j.Password}
+	const columns = "name, folder, file, file_id, fingerprint, definition, submitter, state, reason, stage, created, job_key, pin, password"
+	var last int64
+	if err = t.row("SELECT coalesce(max(id), 0) FROM jobs").Scan(&last); err != nil {
+		return err
+	}
+	if atLeast > last+1 {
+		j.ID, err = t.insert("INSERT INTO jobs ("+columns+", id) VALUES ("+placeholders(len(args)+1)+")", append(args, atLeast)...)
+	} else {
+		j.ID, err = t.insert("INSERT INTO jobs ("+columns+") VALUES ("+placeholders(len(args))+")", args...)
+	}
+	if err != nil {
+		return fmt.Errorf("storing the job: %w", err)
+	}
+	j.Created = t.Now()
+	return nil
+}
+
+// Job returns a job, or ErrNotFound.
+func (t *Tx) Job(id int64) (*Job, error) {
+	j, err := scanJob(t.row("SELECT "+jobColumns+" FROM jobs WHERE id = ?", id))
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, fmt.Errorf("job %d: %w", id, ErrNotFound)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading job %d: %w", id, err)
+	}
+	return j, nil
+}
+
+// Jobs calls each for every job, the newest first.
+func (t *Tx) Jobs(each func(*Job) error) error {
+	return t.jobs("SELECT "+jobColumns+" FROM jobs ORDER BY id DESC", nil, each)
+}
+
+// JobsInState calls each for the jobs in one of the states, in order.
+func (t *Tx) JobsInState(states []State, each func(*Job) error) error {
+	args := make([]any, len(states))
+	for i, s := range states {
+		args[i] = string(s)
+	}
+	return t.jobs("SELECT "+jobColumns+" FROM jobs WHERE state IN ("+placeholders(len(args))+") ORDER BY id", args, each)
+}
+
+// Unfinished returns the newest job of that fingerprint that has not ended;
+// nil where there is none.
+func (t *Tx) Unfinished(fingerprint []byte) (*Job, error) {
+	var found *Job
+	err := t.jobs("SELECT "+jobColumns+" FROM jobs WHERE fingerprint = ? AND stage <> 'closed' ORDER BY id DESC LIMIT 1", []any{fingerprint},
+		func(j *Job) error { found = j; return nil })
+	return found, err
+}
+
+// FileIDUsed returns the job that was accepted with the file id; 0 for none.
+func (t *Tx) FileIDUsed(fileID string) (int64, error) {
+	var id int64
+	err := t.row("SELECT coalesce(max(id), 0) FROM jobs WHERE file_id = ?", fileID).Scan(&id)
+	return id, err
+}
+
+func (t *Tx) jobs(query string, args []any, each func(*Job) error) error {
+	rows, err := t.rows(query, args...)
+	if err != nil {
+		return fmt.Errorf("reading jobs: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		j, err := scanJob(rows)
+		if err != nil {
+			return fmt.Errorf("reading jobs: %w", err)
+		}
+		if err := each(j); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// MoveJob changes a job's state if it is in one of from, and tells whether it
+// was.
+func (t *Tx) MoveJob(id int64, from []State, to State, reason string) (bool, error) {
+	args := []any{string(to), reason, to == Running, t.now, to.Ended(), t.now, id}
+	for _, s := range from {
+		args = append(args, string(s))
+	}
+	n, err := t.exec(`UPDATE jobs SET state = ?, reason = ?,
+		started = CASE WHEN ? AND started = 0 THEN ? ELSE started END,
+		ended = CASE WHEN ? THEN ? ELSE ended END
+		WHERE id = ? AND state IN (`+placeholders(len(from))+")", args...)
+	if err != nil {
+		return false, fmt.Errorf("moving job %d to %s: %w", id, to, err)
+	}
+	return n == 1, nil
+}
+
+// HoldJob holds a job because a guard counted too many.
+func (t *Tx) HoldJob(id int64, reason string, count int64) error {
+	_, err := t.exec("UPDATE jobs SET state = 'held', reason = ?, held_count = ? WHERE id = ?", reason, count, id)
+	return err
+}
+
+// ReleaseJob lets a held job go on, and the guard that held it with it up to
+// the count that it was held for.
+func (t *Tx) ReleaseJob(id int64) (bool, error) {
+	n, err := t.exec("UPDATE jobs SET state = 'queued', released = reason, released_count = held_count, reason = '' WHERE id = ? AND state = 'held'", id)
+	return n == 1, err
+}
+
+// SetStage moves a job to a stage.
+func (t *Tx) SetStage(id int64, stage Stage) error {
+	_, err := t.exec("UPDATE jobs SET stage = ? WHERE id = ?", string(stage), id)
+	return err
+}
+
+// SetReport records where the report is.
+func (t *Tx) SetReport(id int64, folder string) error {
+	_, err := t.exec("UPDATE jobs SET report = ? WHERE id = ?", folder, id)
+	return err
+}
+
+// OwnJob makes owner the one that works on the job if nobody does, and tells
+// whether it is.
+func (t *Tx) OwnJob(id int64, owner string) (bool, error) {
+	n, err := t.exec("UPDATE jobs SET owner = ? WHERE id = ? AND owner IN ('', ?)", owner, id, owner)
+	return n == 1, err
+}
+
+// DisownJob ends the owner's work on the job.
+func (t *Tx) DisownJob(id int64, owner string) error {
+	_, err := t.exec("UPDATE jobs SET owner = '' WHERE id = ? AND owner = ?", id, owner)
+	return err
+}
+
+// AddCounts adds to the counts of a job; failures are those that count
+// towards max_failures.
+func (t *Tx) AddCounts(id int64, c Counts, failures int64) error {
+	_, err := t.exec(`UPDATE jobs SET selected = selected + ?, updated = updated + ?, skipped = skipped + ?, flagged = flagged + ?,
+		failed = failed + ?, not_run = not_run + ?, uncertain = uncertain + ?, failures = failures + ? WHERE id = ?`,
+		c.Selected, c.Updated, c.Skipped, c.Flagged, c.Failed, c.NotRun, c.Uncertain, failures, id)
+	if err != nil {
+		return fmt.Errorf("counting: %w", err)
+	}
+	return nil
+}
+
+// EraseValues forgets every value of the job: without its key nothing that was
+// sealed under it can be read again.
+func (t *Tx) EraseValues(id int64) error {
+	if _, err := t.exec("UPDATE jobs SET job_key = NULL, pin = NULL, password = NULL WHERE id = ?", id); err != nil {
+		return err
+	}
+	_, err := t.exec("UPDATE job_lists SET content = NULL WHERE job = ?", id)
+	return err
+}
+
+// AddList keeps a list with its job, sealed.
+func (t *Tx) AddList(job int64, name string, sealed []byte) error {
+	_, err := t.exec("INSERT INTO job_lists (job, name, content) VALUES (?,?,?)", job, name, sealed)
+	return err
+}
+
+// List returns a list of a job, sealed.
+func (t *Tx) List(job int64, name string) ([]byte, error) {
+	var b []byte
+	err := t.row("SELECT content FROM job_lists WHERE job = ? AND name = ?", job, name).Scan(&b)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && b == nil {
+		return nil, fmt.Errorf("list %s of job %d: %w", name, job, ErrNotFound)
+	}
+	return b, err
+}
+
+// LogJob adds a line to a job's log.
+func (t *Tx) LogJob(job int64, text string) error {
+	_, err := t.exec("INSERT INTO job_log (job, n, at, text) SELECT ?1, coalesce(max(n), 0) + 1, ?2, ?3 FROM job_log WHERE job = ?1",
+		job, t.now, strings.ToValidUTF8(text, "\uFFFD"))
+	return err
+}
+
+// LogLine is a line of a job's log.
+type LogLine struct {
+	At   time.Time
+	Text string
+}
+
+// JobLog returns a job's log.
+func (t *Tx) JobLog(job int64) ([]LogLine, error) {
+	rows, err := t.rows("SELECT at, text FROM job_log WHERE job = ? ORDER BY n", job)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var lines []LogLine
+	for rows.Next() {
+		var at int64
+		var l LogLine
+		if err := rows.Scan(&at, &l.Text); err != nil {
+			return nil, err
+		}
+		l.At = fromMilli(at)
+		lines = append(lines, l)
+	}
+	return lines, rows.Err()
+}
