@@ -1,0 +1,15 @@
+// Package strictyaml reads the YAML and JSON files that administrators write,
+// and says the line and column of every fault in them. It guarantees that
+//
+//   - no message quotes a value, nor a key that resembles no known one, for
+//     either may be a secret;
+//   - scalars keep the text that was written: 012345 is never a number;
+//   - whatever can mean something else than it seems to is refused: tabs in
+//     the indentation, duplicate keys, anchors, aliases, merge keys, tags and
+//     more than one document;
+//   - any input, hostile ones too, is read or refused in linear time.
+//
+// It has a parser of its own: the ones in reach stop at the first fault, take
+// malformed escapes, need seconds for a mapping of a few ten thousand keys,
+// and print neighbouring lines. Tests hold it against goccy/go-yaml.
+package strictyaml
