@@ -1,0 +1,4 @@
+package resetjob
+
+// openNonblock is nothing here: a folder cannot hold a named pipe.
+const openNonblock = 0
