@@ -62,7 +62,7 @@ type Person struct {
 	DNNorm       string        // DN in the form in which DNs compare
 	ManagerDN    string        // DN of the manager, in that form; "" for none
 	Hash         uint64        // of the content; 0: to be looked at again
-	Absent       time.Duration // observed absence, read only
+	Absent       time.Duration // observed absence so far, where InactiveReason is absent
 	InFlight     bool          // some item of a job is being pushed for this user; read only
 	DropPassword bool          // write only: a local user becomes the directory's; its PIN stays, its password goes
 }
@@ -129,8 +129,8 @@ type Tally struct {
 
 // Changes are written together, in the order of the fields.
 type Changes struct {
-	Remove    []Person      // by ID: the user goes, with credentials, flags and everything pending
-	Put       []Person      // ID 0: a new user; else the user of that ID gets all fields but Manager and Absent
+	Remove    []Person      // by ID and Key: the user goes, with credentials, flags and everything pending
+	Put       []Person      // ID 0: a new user; else the user of that ID gets all fields but Manager
 	Mentioned []string      // keys about which everything pending is forgotten …
 	Park      []Loss        // … and these are pending; one that was (key, kind and field) keeps its Since
 	Applied   []Loss        // losses that were applied, recorded for the guard's window and for reports
