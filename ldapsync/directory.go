@@ -1,0 +1,50 @@
+package ldapsync
+
+import (
+	"context"
+
+	"github.com/dirpin/dirpin/internal/roster"
+)
+
+// Entry is an entry of the directory, mapped to a person. It is the receiver's
+// to keep.
+type Entry struct {
+	Person roster.Person  // Status, InactiveReason, ManagerDN and Hash set; ID, Manager and Absent not
+	Refuse *roster.Reject // not nil: the entry cannot be a user as it stands, and why
+	Faults []Fault        // fields whose value cannot be taken; a user that is there keeps its own
+}
+
+// Fault is a value that cannot be taken. It names the attribute and never
+// quotes the value.
+type Fault struct {
+	Field  string // of roster.Person's user, as the store names it
+	Detail string // for people: "givenName: 3,000 bytes; at most 1,024 are taken"
+}
+
+// Directory is an open, authenticated connection to one server of an
+// agreement.
+type Directory interface {
+	// Facts say what the server is.
+	Facts() Facts
+	// Entries yields every entry that the filter finds below the base, as they
+	// are read. Without an error the answer was complete: the base exists and
+	// can be read, no limit cut it, no page is missing.
+	Entries(ctx context.Context, yield func(*Entry) error) error
+	// Present is the second witness of an absence: it looks for the entry at
+	// its last DN with the filter, then by key below the base. An error means
+	// that nothing is known.
+	Present(ctx context.Context, key, dn string) (bool, error)
+	// Close ends the connection.
+	Close() error
+}
+
+// Facts are what a sync must know of the directory that answers it.
+type Facts struct {
+	Kind         string // openldap, 389ds, ad, other
+	Server       string // host:port, for messages
+	KeyAttribute string // entryUUID, nsUniqueId, objectGUID
+	Identity     string // of the directory: its naming context and that entry's key
+	ScopeFP      string // fingerprint of whom the agreement is about
+	MapFP        string // fingerprint of how entries become persons
+	Referrals    int    // that were not followed, in the last answer
+}
