@@ -1,0 +1,300 @@
+package slapd
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// ErrMissing says that the machine has no slapd.
+var ErrMissing = errors.New("slapd is not installed")
+
+// Options say what server is wanted. Its zero value but for Dir is one with an
+// empty directory below dc=example,dc=org.
+type Options struct {
+	Dir       string   // an existing folder for configuration, certificates and data
+	Suffix    string   // dc=example,dc=org when empty
+	SizeLimit int      // of entries that an answer gives ordinary accounts; 0: no limit
+	Access    []string // access rules in slapd.conf's words after "access "; when empty everyone reads all but passwords
+	Overlays  []string // lines put at the end of the database, such as "overlay syncprov"
+}
+
+// Server is a slapd of one's own. Its methods are not to be called at the same
+// time, but for the accessors.
+type Server struct {
+	opts   Options
+	binary string
+	port   int
+	tls    int
+
+	cmd    *exec.Cmd
+	exited chan struct{} // closed when the process has ended
+	output *tail
+}
+
+// Names and secrets of every server.
+const (
+	AdminPassword = "admin-secret"
+	bindPassword  = "sync-secret"
+)
+
+// Find returns where the machine's slapd is: it is seldom in the PATH of an
+// ordinary user.
+func Find() (string, error) {
+	if p, err := exec.LookPath("slapd"); err == nil {
+		return p, nil
+	}
+	for _, p := range []string{"/usr/sbin/slapd", "/usr/local/sbin/slapd", "/usr/local/libexec/slapd", "/usr/libexec/slapd", "/opt/symas/lib/slapd", "/opt/homebrew/opt/openldap/libexec/slapd"} {
+		if fi, err := os.Stat(p); err == nil && fi.Mode().IsRegular() {
+			return p, nil
+		}
+	}
+	return "", ErrMissing
+}
+
+// New lays a server out in the folder of the options: certificates,
+// configuration, and the entries of its suffix, of ou=people and of the
+// account that synchronizes. It is not started.
+func New(o Options) (*Server, error) {
+	if o.Suffix == "" {
+		o.Suffix = "dc=example,dc=org"
+	}
+	binary, err := Find()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{opts: o, binary: binary}
+	if err := os.MkdirAll(s.path("db"), 0o700); err != nil {
+		return nil, fmt.Errorf("laying out a slapd: %w", err)
+	}
+	if err := s.writeCertificates(); err != nil {
+		return nil, fmt.Errorf("making the certificates of slapd: %w", err)
+	}
+	if err := s.writeConfig(); err != nil {
+		return nil, fmt.Errorf("writing the configuration of slapd: %w", err)
+	}
+	return s, s.Load(strings.NewReader(s.baseEntries()))
+}
+
+func (s *Server) path(name string) string { return filepath.Join(s.opts.Dir, name) }
+
+// Suffix returns the DN above everything.
+func (s *Server) Suffix() string { return s.opts.Suffix }
+
+// People returns the DN below which people belong.
+func (s *Server) People() string { return "ou=people," + s.opts.Suffix }
+
+// AdminDN returns the account that may do everything; its password is
+// AdminPassword.
+func (s *Server) AdminDN() string { return "cn=admin," + s.opts.Suffix }
+
+// BindDN and BindPassword are the account that synchronizes.
+func (s *Server) BindDN() string { return "cn=sync,ou=services," + s.opts.Suffix }
+
+// BindPassword is BindDN's.
+func (s *Server) BindPassword() string { return bindPassword }
+
+// CAFile returns the certificate that the server's is signed with.
+func (s *Server) CAFile() string { return s.path("ca.pem") }
+
+// Addr returns host and port of the plain service.
+func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
+
+// TLSAddr returns host and port of the service over TLS.
+func (s *Server) TLSAddr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.tls)) }
+
+// URL returns the plain service, which also does StartTLS.
+func (s *Server) URL() string { return "ldap://localhost:" + strconv.Itoa(s.port) }
+
+// TLSURL returns the service over TLS.
+func (s *Server) TLSURL() string { return "ldaps://localhost:" + strconv.Itoa(s.tls) }
+
+// Load adds the entries of an LDIF to a server that is stopped. It is the fast
+// way: some 60,000 entries a second.
+func (s *Server) Load(ldif io.Reader) error {
+	if s.Running() {
+		return errors.New("loading entries into slapd: stop it first")
+	}
+	// -w writes the contextCSN that syncprov needs after a load.
+	cmd := exec.Command(s.binary, "-Tadd", "-q", "-w", "-f", s.path("slapd.conf"))
+	cmd.Stdin = ldif
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("loading entries into slapd: %w: %s", err, lastLines(out))
+	}
+	return nil
+}
+
+// Configure changes access rules, limits and overlays. A running server has to
+// be stopped and started to see them.
+func (s *Server) Configure(change func(*Options)) error {
+	change(&s.opts)
+	return s.writeConfig()
+}
+
+// Start starts the server and returns when it answers. Its ports are free ones
+// at the first time and the same ever after.
+func (s *Server) Start(ctx context.Context) error {
+	if s.Running() {
+		return nil
+	}
+	fresh := s.port == 0
+	var err error
+	for range 5 {
+		if fresh {
+			if s.port, s.tls, err = freePorts(); err != nil {
+				return fmt.Errorf("starting slapd: %w", err)
+			}
+		}
+		if err = s.start(ctx); err == nil || !fresh || ctx.Err() != nil {
+			break // another program may have taken a port that was free: only then again
+		}
+	}
+	return err
+}
+
+func (s *Server) start(ctx context.Context) error {
+	listen := fmt.Sprintf("ldap://%s/ ldaps://%s/", s.Addr(), s.TLSAddr())
+	// 32768: in the foreground, and nothing logged but what goes wrong.
+	cmd := exec.Command(s.binary, "-f", s.path("slapd.conf"), "-h", listen, "-d", "32768")
+	s.output = new(tail)
+	cmd.Stdout, cmd.Stderr = s.output, s.output
+	cmd.WaitDelay = time.Second
+	exited, err := startTied(cmd)
+	if err != nil {
+		return fmt.Errorf("starting slapd: %w", err)
+	}
+	s.cmd, s.exited = cmd, exited
+	if err := s.await(ctx); err != nil {
+		s.Kill()
+		return err
+	}
+	return nil
+}
+
+// await returns once both ports take connections.
+func (s *Server) await(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	tick := time.NewTicker(3 * time.Millisecond)
+	defer tick.Stop()
+	for _, addr := range []string{s.Addr(), s.TLSAddr()} {
+		for {
+			var d net.Dialer
+			c, err := d.DialContext(ctx, "tcp", addr)
+			if err == nil {
+				c.Close()
+				break
+			}
+			select {
+			case <-s.exited:
+				return fmt.Errorf("starting slapd: it ended at once: %s", s.output)
+			case <-ctx.Done():
+				return fmt.Errorf("starting slapd: no answer on %s: %w: %s", addr, err, s.output)
+			case <-tick.C:
+			}
+		}
+	}
+	return nil
+}
+
+// Running tells whether the server's process lives.
+func (s *Server) Running() bool {
+	if s.cmd == nil {
+		return false
+	}
+	select {
+	case <-s.exited:
+		return false
+	default:
+		return true
+	}
+}
+
+// PID returns the server's process, or 0.
+func (s *Server) PID() int {
+	if !s.Running() {
+		return 0
+	}
+	return s.cmd.Process.Pid
+}
+
+// Stop ends the server in order. One that is stopped stays so.
+func (s *Server) Stop() error {
+	if !s.Running() {
+		return nil
+	}
+	if err := s.cmd.Process.Signal(os.Interrupt); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("stopping slapd (process %d): %w", s.cmd.Process.Pid, err)
+	}
+	select {
+	case <-s.exited:
+	case <-time.After(10 * time.Second):
+		s.Kill()
+	}
+	return nil
+}
+
+// Kill ends the server at once, as a crash would.
+func (s *Server) Kill() {
+	if s.Running() {
+		s.cmd.Process.Kill()
+		<-s.exited
+	}
+}
+
+// freePorts returns two ports of loopback that nobody listens on.
+func freePorts() (plain, tls int, err error) {
+	a, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, 0, err
+	}
+	defer a.Close()
+	b, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, 0, err
+	}
+	defer b.Close()
+	return a.Addr().(*net.TCPAddr).Port, b.Addr().(*net.TCPAddr).Port, nil
+}
+
+// tail keeps the end of what a process prints.
+type tail struct {
+	mu  sync.Mutex
+	buf []byte
+}
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.buf = append(t.buf, p...)
+	if len(t.buf) > 4096 {
+		t.buf = append(t.buf[:0], t.buf[len(t.buf)-2048:]...)
+	}
+	return len(p), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return lastLines(t.buf)
+}
+
+// lastLines makes one line of the last few of a program's output.
+func lastLines(out []byte) string {
+	lines := strings.Split(string(bytes.TrimSpace(out)), "\n")
+	if len(lines) > 4 {
+		lines = lines[len(lines)-4:]
+	}
+	return strings.Join(lines, "; ")
+}
