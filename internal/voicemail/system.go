@@ -1,0 +1,268 @@
+package voicemail
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/dirpin/dirpin/config"
+	"github.com/dirpin/dirpin/internal/outcome"
+	"github.com/dirpin/dirpin/internal/secret"
+	"github.com/dirpin/dirpin/internal/user"
+)
+
+const (
+	backoffBase = 500 * time.Millisecond
+	backoffMost = 10 * time.Second
+)
+
+// ErrStopped is returned by Push when its context ended before the leg did.
+var ErrStopped = errors.New("stopped before the voicemail system had answered")
+
+// PausedError is returned by Push while the breaker is open or the system asks
+// for time. The leg is to be pushed again with its history, not before Until.
+type PausedError struct {
+	Until  time.Time
+	Reason string
+}
+
+func (e *PausedError) Error() string {
+	return "the voicemail system is paused until " + e.Until.UTC().Format(time.RFC3339) + ": " + e.Reason
+}
+
+// DeniedError says that the system denies us, and nothing is sent to it any
+// more.
+type DeniedError struct{ Message string }
+
+func (e *DeniedError) Error() string {
+	return "the voicemail system denies us: " + e.Message + "; mend its credential, then run `dirpin doctor`"
+}
+
+// System is one voicemail system of the configuration. It is safe for
+// concurrent use; how many pushes are under way is up to its callers.
+type System struct {
+	name, kind            string
+	serves                user.Matcher
+	commitsWithoutMailbox bool
+	timeout               time.Duration
+	retries               int
+
+	conn   Connector // nil: type none
+	gate   gate
+	rate   *rate.Limiter
+	log    *slog.Logger
+	jitter func(time.Duration) time.Duration
+}
+
+// New makes the system that cfg configures.
+func New(cfg *config.Voicemail, opt Options) (*System, error) {
+	conn, err := Connect(cfg, opt)
+	if err != nil {
+		return nil, err
+	}
+	return NewWith(cfg, conn, opt), nil
+}
+
+// NewWith makes a system of a connector that is there already.
+func NewWith(cfg *config.Voicemail, conn Connector, opt Options) *System {
+	opt = opt.withDefaults()
+	query := cfg.For
+	if query == nil {
+		query = user.All()
+	}
+	limit := rate.Inf
+	if cfg.Rate > 0 {
+		limit = rate.Limit(cfg.Rate)
+	}
+	return &System{
+		name: cfg.Name, kind: cfg.Type, serves: query.Matcher(),
+		commitsWithoutMailbox: cfg.NoMailbox == "commit", timeout: cfg.Timeout, retries: cfg.Retries,
+		conn: conn, rate: rate.NewLimiter(limit, 1), jitter: opt.Jitter,
+		log: opt.Log.With("voicemail", cfg.Name),
+	}
+}
+
+// Name returns the name of its entry in the configuration.
+func (s *System) Name() string { return s.name }
+
+// Kind returns its type: http, exec or none.
+func (s *System) Kind() string { return s.kind }
+
+// NeedsPush tells whether a PIN is pushed at all: not for type none, whose
+// users have no mailbox because the configuration says so.
+func (s *System) NeedsPush() bool { return s.conn != nil }
+
+// Close closes its connector; no push may be under way.
+func (s *System) Close() error {
+	if s.conn == nil {
+		return nil
+	}
+	return s.conn.Close()
+}
+
+// Deny stops the system, as a denial does: for one that was kept from before.
+func (s *System) Deny(message string) { s.gate.set(message) }
+
+// Allow lets a denied system be used again, beginning with a canary.
+func (s *System) Allow() { s.gate.set("") }
+
+// Denied returns a *DeniedError while the system is stopped, else nil.
+func (s *System) Denied() error {
+	var denied *DeniedError
+	if errors.As(s.gate.closed(), &denied) {
+		return denied
+	}
+	return nil
+}
+
+// Leg is a journalled PIN on its way to one system.
+type Leg struct {
+	Body  secret.Value // of Request.Body
+	Drawn bool         // the value was drawn at random for this leg
+	Prior History      // of earlier calls; an attempt that a crash cut off counts as lost
+
+	// Begin is told before each attempt what was known until then, so that the
+	// attempt is journalled before it leaves. Its error keeps the attempt from
+	// being made. It is not cut short by the end of Push's context. May be nil.
+	Begin func(ctx context.Context, before History) error
+}
+
+// Push makes attempts until the leg has an outcome. The end of ctx stops new
+// attempts; one on the wire is never cut, but runs to the timeout of the system.
+//
+// An error means that the leg is not settled and may be pushed again: ErrStopped,
+// a *PausedError, or what Begin returned. The outcome then has the history so
+// far, and no code.
+func (s *System) Push(ctx context.Context, leg Leg) (Outcome, error) {
+	out := Outcome{History: leg.Prior}
+	if s.conn == nil {
+		out.Result, out.Code = outcome.Updated, outcome.OK
+		return out, nil
+	}
+	a, err := NewAttempt(leg.Body)
+	if err != nil {
+		return out, fmt.Errorf("voicemail %s: %w", s.name, err)
+	}
+	for try := 0; ; try++ {
+		lostBefore := out.Lost
+		answer, err := s.attempt(ctx, a, &out, leg.Begin)
+		if err != nil {
+			return s.kept(out, err)
+		}
+		v := s.settle(answer, lostBefore, leg.Drawn)
+		if !v.again {
+			return out.with(v, answer), nil
+		}
+		s.log.Warn("attempt without an answer that counts", "request_id", a.RequestID,
+			"attempt", out.Attempts, "class", string(answer.Class), "message", answer.Message)
+		if err := s.gate.closed(); err != nil {
+			return s.kept(out, err)
+		}
+		if try >= s.retries {
+			return out.with(v, answer), nil
+		}
+		if err := sleep(ctx, s.backoff(try, answer.RetryAfter)); err != nil {
+			return out, err
+		}
+	}
+}
+
+// with adds the verdict on the last answer.
+func (o Outcome) with(v verdict, last Answer) Outcome {
+	o.Result, o.Code, o.Detail = v.result, v.code, last.Message
+	switch {
+	case v.code == outcome.OK && last.Result == Accepted:
+		o.Detail = ""
+	case v.code == outcome.OK:
+		o.Detail = "accepted by proof: an answer was lost, then the value, drawn for this user alone, was in the history: " + last.Message
+	case v.code.Uncertain() && last.Class != Lost:
+		o.Detail = "an earlier answer was lost; after it " + last.Message
+	}
+	return o
+}
+
+// kept is the end of a call whose next attempt could not be made: final where
+// the system denies us, since it will do so for long.
+func (s *System) kept(out Outcome, err error) (Outcome, error) {
+	var denied *DeniedError
+	if errors.As(err, &denied) {
+		return out.with(turnedAway(out.History), Answer{Class: NotSent, Result: Denied, Message: denied.Message}), nil
+	}
+	return out, err
+}
+
+// attempt sends once and adds to the history.
+func (s *System) attempt(ctx context.Context, a Attempt, out *Outcome, begin func(context.Context, History) error) (Answer, error) {
+	p, err := s.gate.enter(ctx)
+	if err != nil {
+		return Answer{}, err
+	}
+	if s.rate.Wait(ctx) != nil {
+		s.gate.abandon(p)
+		return Answer{}, ErrStopped
+	}
+	if err := s.gate.closed(); err != nil { // meanwhile
+		s.gate.abandon(p)
+		return Answer{}, err
+	}
+	wire := context.WithoutCancel(ctx)
+	if begin != nil {
+		if err := begin(wire, out.History); err != nil {
+			s.gate.abandon(p)
+			return Answer{}, fmt.Errorf("journal the attempt: %w", err)
+		}
+	}
+	out.Attempts++
+	answer := s.send(wire, a)
+	if answer.Class == Lost {
+		out.Lost++
+	}
+	if change := s.gate.leave(p, a.RequestID, answer); change != "" {
+		s.log.Warn(change, "message", answer.Message)
+	}
+	return answer, nil
+}
+
+func (s *System) send(ctx context.Context, a Attempt) Answer {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	return s.conn.Send(ctx, a)
+}
+
+// backoff is exponential with full jitter, after what the system asked for.
+func (s *System) backoff(try int, retryAfter time.Duration) time.Duration {
+	most := backoffMost
+	if try < 5 { // beyond, it is over the cap anyway
+		most = min(backoffMost, backoffBase<<try)
+	}
+	return retryAfter + s.jitter(most)
+}
+
+// Check asks the system whether it is there, with nothing changed. Accepted and
+// rejected both pass; the answer says more. It is sent to a denied system too,
+// and one that passes is used again.
+func (s *System) Check(ctx context.Context) (Answer, error) {
+	if s.conn == nil {
+		return Answer{Class: Answered, Result: Accepted}, nil
+	}
+	a, err := NewAttempt(checkBody(s.name))
+	if err != nil {
+		return Answer{}, fmt.Errorf("voicemail %s: %w", s.name, err)
+	}
+	answer := s.send(ctx, a)
+	switch {
+	case answer.Class == Answered && (answer.Result == Accepted || answer.Result == Rejected):
+		s.Allow()
+		return answer, nil
+	case answer.Result == Denied:
+		s.Deny(answer.Message)
+		return answer, fmt.Errorf("voicemail %s: it denies us: %s", s.name, answer.Message)
+	case answer.Class == NotSent:
+		return answer, fmt.Errorf("voicemail %s: out of reach: %s", s.name, answer.Message)
+	}
+	return answer, fmt.Errorf("voicemail %s: no answer that can be relied upon: %s", s.name, answer.Message)
+}
