@@ -4,7 +4,12 @@ import (
 	"context"
 
 	"github.com/dirpin/dirpin/internal/roster"
+	"github.com/dirpin/dirpin/internal/user"
 )
+
+// FieldLanguage is the field of a user that no query asks about, but that a
+// directory can empty.
+const FieldLanguage user.Field = "language"
 
 // Entry is an entry of the directory, mapped to a person. It is the receiver's
 // to keep.
@@ -12,13 +17,18 @@ type Entry struct {
 	Person roster.Person  // Status, InactiveReason, ManagerDN and Hash set; ID, Manager and Absent not
 	Refuse *roster.Reject // not nil: the entry cannot be a user as it stands, and why
 	Faults []Fault        // fields whose value cannot be taken; a user that is there keeps its own
+
+	// Choices holds, sorted, the values of each single field that has several.
+	// The order in which a server sends them means nothing: one that is stored
+	// already is kept. Those of the manager are normalized DNs.
+	Choices map[user.Field][]string
 }
 
 // Fault is a value that cannot be taken. It names the attribute and never
 // quotes the value.
 type Fault struct {
-	Field  string // of roster.Person's user, as the store names it
-	Detail string // for people: "givenName: 3,000 bytes; at most 1,024 are taken"
+	Field  user.Field // user.FieldStatus: whether the account is disabled
+	Detail string     // for people: "givenName: 3,000 bytes; at most 1,024 are taken"
 }
 
 // Directory is an open, authenticated connection to one server of an

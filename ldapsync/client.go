@@ -1,0 +1,198 @@
+package ldapsync
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/go-ldap/ldap/v3"
+
+	"github.com/dirpin/dirpin/config"
+	"github.com/dirpin/dirpin/internal/secret"
+)
+
+// ConnectOptions say to which directory, as whom, and how entries become
+// people.
+type ConnectOptions struct {
+	Agreement config.Agreement
+	Password  secret.Value // of the bind account
+	Seed      uint64       // of the content hashes
+	Log       *slog.Logger
+}
+
+// Client is a Directory over LDAP. It serves one goroutine.
+type Client struct {
+	o      ConnectOptions
+	server server
+	conn   *ldap.Conn
+	idle   *idleConn
+	facts  Facts
+	filter string
+	paged  bool // the server knows the paged results control
+	mapper *mapper
+}
+
+var _ Directory = (*Client)(nil)
+
+// Connect returns a connection to the first server of the agreement that is in
+// reach. That a server is not is logged, not hidden.
+func Connect(ctx context.Context, o ConnectOptions) (*Client, error) {
+	name := o.Agreement.Name
+	var servers []server
+	for _, text := range o.Agreement.Servers {
+		s, err := parseServer(text)
+		if err != nil {
+			return nil, configError(fmt.Errorf("%s: servers: %w", name, err))
+		}
+		servers = append(servers, s)
+	}
+	if len(servers) == 0 {
+		return nil, configError(fmt.Errorf("%s: no servers are configured", name))
+	}
+	if err := checkSafety(o.Agreement, o.Password, servers); err != nil {
+		return nil, configError(fmt.Errorf("%s: %w", name, err))
+	}
+	tlsConf, err := tlsConfig(o.Agreement)
+	if err != nil {
+		return nil, configError(fmt.Errorf("%s: %w", name, err))
+	}
+	for i, s := range servers {
+		var c *Client
+		if c, err = connect(ctx, o, s, tlsConf); err == nil {
+			return c, nil
+		}
+		err = fmt.Errorf("%s: %s: %w", name, s.addr, err)
+		if ctx.Err() != nil || !unavailable(err) {
+			break
+		}
+		if i+1 < len(servers) {
+			o.Log.Warn(fmt.Sprintf("%s: %s unreachable, trying %s", name, s.addr, servers[i+1].addr), "error", err)
+		}
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if errors.Is(err, ErrConfig) {
+		return nil, err
+	}
+	return nil, directoryError(err)
+}
+
+// refused is an answer that another server would give as well.
+type refused struct{ error }
+
+func (e refused) Unwrap() error { return e.error }
+
+// unavailable tells whether another server may do better. A wrong password is
+// not tried on the next one: that would lock the account.
+func unavailable(err error) bool {
+	var r refused
+	return !errors.As(err, &r) && !errors.Is(err, ErrConfig)
+}
+
+func connect(ctx context.Context, o ConnectOptions, s server, tlsConf *tls.Config) (*Client, error) {
+	conn, idle, err := dial(ctx, s, o.Agreement, tlsConf)
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{o: o, server: s, conn: conn, idle: idle}
+	if err = c.do(ctx, c.bind); err == nil {
+		err = c.do(ctx, c.probe)
+	}
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// do runs an exchange with the server: an answer is owed while it lasts, and
+// the connection is given up when the context ends.
+func (c *Client) do(ctx context.Context, exchange func() error) error {
+	c.idle.owe(true)
+	stop := context.AfterFunc(ctx, func() { c.idle.Conn.Close() })
+	err := exchange()
+	if !stop() {
+		return ctx.Err()
+	}
+	c.idle.owe(false)
+	return c.explain(err)
+}
+
+// explain adds what an LDAP error alone does not say.
+func (c *Client) explain(err error) error {
+	var e *ldap.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	if e.ResultCode == ldap.ErrorNetwork {
+		if last := c.conn.GetLastError(); last != nil {
+			return fmt.Errorf("%w (%v)", err, last)
+		}
+		return fmt.Errorf("%w: the connection ended, or no byte came for %v", err, c.o.Agreement.Timeout)
+	}
+	return err
+}
+
+func (c *Client) bind() error {
+	b := c.o.Agreement.Bind
+	if b.External {
+		if err := c.conn.ExternalBind(); err != nil {
+			return refusal(fmt.Errorf("binding with the client certificate: %w", err))
+		}
+		return nil
+	}
+	if b.DN == "" {
+		return nil
+	}
+	r, err := c.conn.SimpleBind(&ldap.SimpleBindRequest{Username: b.DN, Password: c.o.Password.Reveal(),
+		Controls: []ldap.Control{ldap.NewControlBeheraPasswordPolicy()}})
+	if ldap.IsErrorWithCode(err, ldap.LDAPResultInvalidCredentials) {
+		return refused{fmt.Errorf("binding as %s: wrong name or password, or the account is locked or expired (%w)", b.DN, err)}
+	}
+	if err != nil {
+		return refusal(fmt.Errorf("binding as %s: %w", b.DN, err))
+	}
+	return c.checkBindControls(r.Controls)
+}
+
+// checkBindControls finds the binds that succeed and are worth nothing.
+func (c *Client) checkBindControls(controls []ldap.Control) error {
+	dn := c.o.Agreement.Bind.DN
+	for _, control := range controls {
+		switch x := control.(type) {
+		case *ldap.ControlVChuPasswordMustChange:
+			return refused{fmt.Errorf("binding as %s: the password has expired or must be changed", dn)}
+		case *ldap.ControlBeheraPasswordPolicy:
+			if x.Error == ldap.BeheraPasswordExpired || x.Error == ldap.BeheraChangeAfterReset {
+				return refused{fmt.Errorf("binding as %s: %s", dn, x.ErrorString)}
+			}
+			if x.Expire >= 0 {
+				c.o.Log.Warn(fmt.Sprintf("%s: the password of %s expires in %v", c.o.Agreement.Name, dn, time.Duration(x.Expire)*time.Second))
+			}
+		}
+	}
+	return nil
+}
+
+// refusal marks the answers that are about us and not about the server.
+func refusal(err error) error {
+	for _, busy := range []uint16{ldap.LDAPResultBusy, ldap.LDAPResultUnavailable, ldap.LDAPResultUnwillingToPerform, ldap.ErrorNetwork} {
+		if ldap.IsErrorWithCode(err, busy) {
+			return err
+		}
+	}
+	return refused{err}
+}
+
+// Facts say what the server is.
+func (c *Client) Facts() Facts { return c.facts }
+
+// Close ends the connection.
+func (c *Client) Close() error {
+	c.idle.Conn.SetDeadline(time.Now().Add(time.Second)) // Unbind must not wait for a dead server
+	return c.conn.Close()
+}

@@ -1,0 +1,195 @@
+package ldapsync
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	ber "github.com/go-asn1-ber/asn1-ber"
+	"github.com/go-ldap/ldap/v3"
+
+	"github.com/dirpin/dirpin/config"
+	"github.com/dirpin/dirpin/internal/secret"
+)
+
+// connectTimeout bounds reaching a server, so that the next gets its turn soon.
+const connectTimeout = 5 * time.Second
+
+// server is one address of an agreement.
+type server struct {
+	url     string
+	network string // tcp or unix
+	addr    string // host:port or the path of a socket
+	host    string // that its certificate must be valid for
+	tls     bool   // from the first byte
+}
+
+func (s server) secure(startTLS bool) bool { return s.tls || startTLS || s.network == "unix" }
+
+// parseServer reads an address of the configuration.
+func parseServer(text string) (server, error) {
+	u, err := url.Parse(text)
+	if err != nil {
+		return server{}, fmt.Errorf("%q is no URL of a directory: ldaps://host or ldap://host is wanted", text)
+	}
+	s := server{url: text, network: "tcp", host: u.Hostname()}
+	port := u.Port()
+	switch u.Scheme {
+	case "ldap":
+		port = or(port, "389")
+	case "ldaps":
+		port, s.tls = or(port, "636"), true
+	case "ldapi":
+		if s.addr, err = url.PathUnescape(u.Host); err != nil || s.addr == "" {
+			return server{}, fmt.Errorf("%q: an ldapi URL names a socket: ldapi://%%2Frun%%2Fslapd%%2Fldapi", text)
+		}
+		s.network = "unix"
+		return s, nil
+	case "srv":
+		return server{}, fmt.Errorf("%q: srv: is not in this version of dirpin yet; name the servers themselves", text)
+	default:
+		return server{}, fmt.Errorf("%q is no URL of a directory: ldaps://host or ldap://host is wanted", text)
+	}
+	if s.host == "" {
+		return server{}, fmt.Errorf("%q names no host", text)
+	}
+	s.addr = net.JoinHostPort(s.host, port)
+	return s, nil
+}
+
+func or(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}
+
+// checkSafety refuses what would send a password in clear, or would be taken
+// for an anonymous bind, before any byte is sent.
+func checkSafety(a config.Agreement, password secret.Value, servers []server) error {
+	b := a.Bind
+	if b.External && b.DN != "" {
+		return errors.New("bind: external takes no dn")
+	}
+	if !b.External && b.DN != "" && password.IsZero() {
+		return fmt.Errorf("bind: the password of %s is empty; a directory would take that for an anonymous bind", b.DN)
+	}
+	for _, s := range servers {
+		if s.tls && a.StartTLS {
+			return fmt.Errorf("%s: ldaps:// is encrypted already; start_tls goes with ldap://", s.url)
+		}
+		if b.External && s.network != "unix" && (a.CertFile == "" || !s.secure(a.StartTLS)) {
+			return fmt.Errorf("%s: bind: external needs cert_file and key_file, and ldaps:// or start_tls", s.url)
+		}
+		if b.DN != "" && !s.secure(a.StartTLS) && !a.InsecurePlaintext {
+			return fmt.Errorf("%s: the password of %s would cross the network in clear: use ldaps:// or start_tls: true (or say insecure_plaintext: true)", s.url, b.DN)
+		}
+	}
+	return nil
+}
+
+// tlsConfig reads the agreement's certificates.
+func tlsConfig(a config.Agreement) (*tls.Config, error) {
+	c := &tls.Config{MinVersion: tls.VersionTLS12}
+	if a.CAFile != "" {
+		pem, err := os.ReadFile(a.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("reading ca_file: %w", err)
+		}
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("ca_file %s has no certificate in PEM form", a.CAFile)
+		}
+	}
+	if a.CertFile != "" {
+		pair, err := tls.LoadX509KeyPair(a.CertFile, a.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("reading cert_file and key_file: %w", err)
+		}
+		c.Certificates = []tls.Certificate{pair}
+	}
+	return c, nil
+}
+
+// dial opens a connection to one server, encrypted where it is to be.
+func dial(ctx context.Context, s server, a config.Agreement, tlsConf *tls.Config) (*ldap.Conn, *idleConn, error) {
+	d := net.Dialer{Timeout: connectTimeout, KeepAlive: 30 * time.Second}
+	raw, err := d.DialContext(ctx, s.network, s.addr)
+	if err != nil {
+		return nil, nil, fmt.Errorf("connecting: %w", err)
+	}
+	idle := &idleConn{Conn: raw, idle: a.Timeout}
+	idle.owe(true)
+	stop := context.AfterFunc(ctx, func() { raw.Close() })
+	var conn net.Conn = idle
+	if a.StartTLS {
+		if err = startTLS(idle); err != nil {
+			err = fmt.Errorf("asking for StartTLS: %w", err)
+		}
+	}
+	if err == nil && (s.tls || a.StartTLS) {
+		conf := tlsConf.Clone()
+		conf.ServerName = s.host
+		t := tls.Client(idle, conf)
+		if err = t.HandshakeContext(ctx); err != nil {
+			err = fmt.Errorf("TLS handshake: %w", explainTLS(err, a.CAFile))
+		}
+		conn = t
+	}
+	if !stop() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		raw.Close()
+		return nil, nil, err
+	}
+	idle.owe(false)
+	c := ldap.NewConn(&frameConn{Conn: conn}, conn != net.Conn(idle))
+	c.Start()
+	return c, idle, nil
+}
+
+// startTLS asks for TLS and reads not a byte beyond the answer: what follows
+// it in clear is not the server's.
+func startTLS(c net.Conn) error {
+	request := ber.NewSequence("LDAP Request")
+	request.AppendChild(ber.NewInteger(ber.ClassUniversal, ber.TypePrimitive, ber.TagInteger, 1, "MessageID"))
+	extended := ber.Encode(ber.ClassApplication, ber.TypeConstructed, ldap.ApplicationExtendedRequest, nil, "StartTLS")
+	extended.AppendChild(ber.NewString(ber.ClassContext, ber.TypePrimitive, 0, "1.3.6.1.4.1.1466.20037", "OID"))
+	request.AppendChild(extended)
+	if _, err := c.Write(request.Bytes()); err != nil {
+		return err
+	}
+	answer, err := ber.ReadPacket(&frameConn{Conn: c})
+	if err != nil {
+		return err
+	}
+	return ldap.GetLDAPError(answer)
+}
+
+// explainTLS says what an administrator can do about a certificate.
+func explainTLS(err error, caFile string) error {
+	var unknown x509.UnknownAuthorityError
+	var host x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	switch {
+	case errors.As(err, &unknown) && caFile != "":
+		return fmt.Errorf("%w: the server's certificate is not signed by an authority in %s", err, caFile)
+	case errors.As(err, &unknown):
+		return fmt.Errorf("%w: name the authority's certificate in ca_file", err)
+	case errors.As(err, &host):
+		return fmt.Errorf("%w: name the server in `servers` as its certificate does", err)
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return fmt.Errorf("%w: renew the server's certificate, or set this machine's clock", err)
+	case strings.Contains(err.Error(), "first record does not look like a TLS handshake"):
+		return fmt.Errorf("%w: that port speaks no TLS; use its ldaps port, or ldap:// with start_tls: true", err)
+	}
+	return err
+}
