@@ -53,7 +53,7 @@ func genQuery(depth int) *rapid.Generator[*user.Query] {
 		q := &user.Query{Match: rapid.SampledFrom([]user.Match{user.MatchAll, user.MatchAny}).Draw(t, "match")}
 		for range rapid.IntRange(0, 3).Draw(t, "terms") {
 			if depth > 0 && rapid.IntRange(0, 4).Draw(t, "group") == 0 {
-				q.Where = append(q.Where, user.Term{Group: genQuery(depth - 1).Draw(t, "sub")})
+				q.Where = append(q.Where, user.Term{Group: genQuery(depth-1).Draw(t, "sub")})
 				continue
 			}
 			c := &user.Condition{

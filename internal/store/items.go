@@ -38,7 +38,7 @@ type Leg struct {
 	Result    outcome.Result
 	Code      outcome.Code
 	Value     []byte // sealed under the job's key; nil: the job's own value
-	RequestID []byte
+	RequestID string // "" until it is journalled
 	System    string
 	Body      []byte // the exact request, sealed under the job's key
 	Attempts  int
@@ -100,17 +100,17 @@ type ToDo struct {
 	UserRef int64
 	UserID  string
 	State   string
-	Legs    []Leg // those that are not final
+	Legs    []Leg // all of them
 }
 
 // ToDo returns up to limit items of the range that are not final, in order,
 // behind seq after.
 func (t *Tx) ToDo(job, after, last int64, limit int) ([]ToDo, error) {
 	rows, err := t.rows(`SELECT i.seq, coalesce(i.user_ref, 0), i.user_id, i.state,
-			l.kind, l.state, l.value, l.request_id, l.system, l.body, l.attempts, l.lost, l.first_at
+			l.kind, l.state, l.result, l.code, l.value, l.request_id, l.system, l.body, l.attempts, l.lost, l.first_at
 		FROM (SELECT seq, user_ref, user_id, state FROM items
 			WHERE job = ?1 AND seq > ?2 AND seq <= ?3 AND state <> 'final' ORDER BY seq LIMIT ?4) i
-		LEFT JOIN legs l ON l.job = ?1 AND l.seq = i.seq AND l.state <> 'final'
+		JOIN legs l ON l.job = ?1 AND l.seq = i.seq
 		ORDER BY i.seq, l.kind DESC`, job, after, last, limit)
 	if err != nil {
 		return nil, fmt.Errorf("reading the items of job %d: %w", job, err)
@@ -120,21 +120,15 @@ func (t *Tx) ToDo(job, after, last int64, limit int) ([]ToDo, error) {
 	for rows.Next() {
 		var it ToDo
 		var l Leg
-		var kind, state, system sql.NullString
-		var attempts, lost, first sql.NullInt64
-		if err := rows.Scan(&it.Seq, &it.UserRef, &it.UserID, &it.State,
-			&kind, &state, &l.Value, &l.RequestID, &system, &l.Body, &attempts, &lost, &first); err != nil {
+		if err := rows.Scan(&it.Seq, &it.UserRef, &it.UserID, &it.State, &l.Kind, &l.State, &l.Result, &l.Code,
+			&l.Value, &l.RequestID, &l.System, &l.Body, &l.Attempts, &l.Lost, &l.FirstAt); err != nil {
 			return nil, err
 		}
 		if n := len(todo); n == 0 || todo[n-1].Seq != it.Seq {
 			todo = append(todo, it)
 		}
-		if kind.Valid {
-			l.Kind, l.State, l.System = kind.String, state.String, system.String
-			l.Attempts, l.Lost, l.FirstAt = int(attempts.Int64), int(lost.Int64), first.Int64
-			it := &todo[len(todo)-1]
-			it.Legs = append(it.Legs, l)
-		}
+		last := &todo[len(todo)-1]
+		last.Legs = append(last.Legs, l)
 	}
 	return todo, rows.Err()
 }
@@ -146,29 +140,32 @@ type Subject struct {
 	Password Credential
 }
 
-// Claim takes a pending item's user into flight and returns the user as it is
-// now. ErrClaimed: another item of the user is in flight. ErrStale: the item is
-// not pending any more. ErrNotFound: the user is gone.
-func (t *Tx) Claim(job, seq, userRef int64) (*Subject, error) {
+// Of returns the credential of that kind.
+func (s *Subject) Of(kind string) *Credential {
+	if kind == PIN {
+		return &s.PIN
+	}
+	return &s.Password
+}
+
+// Claim takes the user of a pending item into flight. ErrClaimed: another item
+// of the user is. ErrStale: the item is not pending any more.
+func (t *Tx) Claim(job, seq, userRef int64) error {
 	var state string
 	if err := t.row("SELECT state FROM items WHERE job = ? AND seq = ?", job, seq).Scan(&state); err != nil {
-		return nil, fmt.Errorf("claiming item %d: %w", seq, err)
+		return fmt.Errorf("claiming item %d: %w", seq, err)
 	}
 	if state != Pending {
-		return nil, ErrStale
-	}
-	s, err := t.Subject(userRef)
-	if err != nil {
-		return nil, err
+		return ErrStale
 	}
 	n, err := t.exec("INSERT INTO in_flight (user_ref, job, seq) VALUES (?,?,?) ON CONFLICT (user_ref) DO NOTHING", userRef, job, seq)
 	if err != nil {
-		return nil, fmt.Errorf("claiming item %d: %w", seq, err)
+		return fmt.Errorf("claiming item %d: %w", seq, err)
 	}
 	if n == 0 {
-		return nil, ErrClaimed
+		return ErrClaimed
 	}
-	return s, nil
+	return nil
 }
 
 // Errors of a claim and of what follows it.

@@ -2,6 +2,7 @@ package store
 
 import (
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -98,9 +99,8 @@ type Job struct {
 	State       State
 	Reason      string
 	Stage       Stage
-	HeldCount   int64  // what the guard that holds the job counted
-	Released    string // the guard that a release overrides
-	ReleasedFor int64  // up to this count
+	HeldCount   int64            // what the guard that holds the job counted
+	Released    map[string]int64 // the guards that releases override, and what they had counted
 	Created     time.Time
 	Started     time.Time
 	Ended       time.Time
@@ -114,17 +114,21 @@ type Job struct {
 }
 
 const jobColumns = `id, name, folder, file, file_id, fingerprint, definition, submitter, state, reason, stage,
-	held_count, released, released_count, created, started, ended,
+	held_count, released, created, started, ended,
 	selected, updated, skipped, flagged, failed, not_run, uncertain, failures, job_key, pin, password, report, owner`
 
 func scanJob(r rowScanner) (*Job, error) {
 	j := new(Job)
 	var created, started, ended int64
+	var released string
 	c := &j.Counts
 	err := r.Scan(&j.ID, &j.Name, &j.Folder, &j.File, &j.FileID, &j.Fingerprint, &j.Definition, &j.Submitter, &j.State, &j.Reason, &j.Stage,
-		&j.HeldCount, &j.Released, &j.ReleasedFor, &created, &started, &ended,
+		&j.HeldCount, &released, &created, &started, &ended,
 		&c.Selected, &c.Updated, &c.Skipped, &c.Flagged, &c.Failed, &c.NotRun, &c.Uncertain, &j.Failures, &j.Key, &j.PIN, &j.Password, &j.Report, &j.Owner)
 	j.Created, j.Started, j.Ended = fromMilli(created), fromMilli(started), fromMilli(ended)
+	if err == nil && released != "" {
+		err = json.Unmarshal([]byte(released), &j.Released)
+	}
 	return j, err
 }
 
@@ -133,8 +137,8 @@ func scanJob(r rowScanner) (*Job, error) {
 func (t *Tx) AddJob(j *Job, atLeast int64) error {
 	var err error
 	args := []any{j.Name, j.Folder, j.File, j.FileID, j.Fingerprint, string(j.Definition), j.Submitter,
-		string(j.State), j.Reason, string(j.Stage), t.now, j.Key, j.PIN, j.Password}
-	const columns = "name, folder, file, file_id, fingerprint, definition, submitter, state, reason, stage, created, job_key, pin, password"
+		string(j.State), j.Reason, string(j.Stage), t.now, j.Owner}
+	const columns = "name, folder, file, file_id, fingerprint, definition, submitter, state, reason, stage, created, owner"
 	var last int64
 	if err = t.row("SELECT coalesce(max(id), 0) FROM jobs").Scan(&last); err != nil {
 		return err
@@ -149,6 +153,19 @@ func (t *Tx) AddJob(j *Job, atLeast int64) error {
 	}
 	j.Created = t.Now()
 	return nil
+}
+
+// Lets tells whether a release has let the guard through with that count, or a
+// tenth less.
+func (j *Job) Lets(guard string, count int64) bool {
+	n, ok := j.Released[guard]
+	return ok && count <= n+n/10
+}
+
+// SealJob keeps the sealed values of a new job, which need its number.
+func (t *Tx) SealJob(j *Job) error {
+	_, err := t.exec("UPDATE jobs SET job_key = ?, pin = ?, password = ? WHERE id = ?", j.Key, j.PIN, j.Password, j.ID)
+	return err
 }
 
 // Job returns a job, or ErrNotFound.
@@ -234,11 +251,21 @@ func (t *Tx) HoldJob(id int64, reason string, count int64) error {
 	return err
 }
 
-// ReleaseJob lets a held job go on, and the guard that held it with it up to
-// the count that it was held for.
-func (t *Tx) ReleaseJob(id int64) (bool, error) {
-	n, err := t.exec("UPDATE jobs SET state = 'queued', released = reason, released_count = held_count, reason = '' WHERE id = ? AND state = 'held'", id)
-	return n == 1, err
+// ReleaseJob lets a held job go on, past the guard that held it.
+func (t *Tx) ReleaseJob(j *Job) error {
+	if j.Released == nil {
+		j.Released = make(map[string]int64)
+	}
+	j.Released[j.Reason] = j.HeldCount
+	released, err := json.Marshal(j.Released)
+	if err != nil {
+		return err
+	}
+	n, err := t.exec("UPDATE jobs SET state = 'queued', released = ?, reason = '' WHERE id = ? AND state = 'held'", string(released), j.ID)
+	if err == nil && n == 0 {
+		err = ErrStale
+	}
+	return err
 }
 
 // SetStage moves a job to a stage.
@@ -276,6 +303,23 @@ func (t *Tx) AddCounts(id int64, c Counts, failures int64) error {
 		return fmt.Errorf("counting: %w", err)
 	}
 	return nil
+}
+
+// Count is AddCounts that also returns how many failures the job has in all.
+func (t *Tx) Count(id int64, c Counts, failures int64) (int64, error) {
+	if err := t.AddCounts(id, c, failures); err != nil {
+		return 0, err
+	}
+	var total int64
+	err := t.row("SELECT failures FROM jobs WHERE id = ?", id).Scan(&total)
+	return total, err
+}
+
+// JobState returns the state of a job.
+func (t *Tx) JobState(id int64) (State, error) {
+	var s State
+	err := t.row("SELECT state FROM jobs WHERE id = ?", id).Scan(&s)
+	return s, err
 }
 
 // EraseValues forgets every value of the job: without its key nothing that was

@@ -104,8 +104,7 @@ CREATE TABLE jobs (
     reason         TEXT NOT NULL DEFAULT '',  -- why it is held, paused, stopped or failed
     stage          TEXT NOT NULL,             -- opening: items are being written; open: they are all there; closed: the report is
     held_count     INTEGER NOT NULL DEFAULT 0, -- what the guard that holds the job counted
-    released_count INTEGER NOT NULL DEFAULT 0, -- what a release let through
-    released       TEXT NOT NULL DEFAULT '',  -- the guard that was released
+    released       TEXT NOT NULL DEFAULT '',  -- JSON: the guards that were released, and their counts
     created        INTEGER NOT NULL,
     started        INTEGER NOT NULL DEFAULT 0,
     ended          INTEGER NOT NULL DEFAULT 0,
@@ -168,7 +167,7 @@ CREATE TABLE legs (
     result     TEXT NOT NULL DEFAULT '',
     code       TEXT NOT NULL DEFAULT '',
     value      BLOB,                        -- drawn or from a csv, sealed under the job key; NULL: the job's
-    request_id BLOB,                        -- random, drawn when first journalled, never changed
+    request_id TEXT NOT NULL DEFAULT '',    -- random, drawn when first journalled, never changed
     system     TEXT NOT NULL DEFAULT '',
     body       BLOB,                        -- the exact request, sealed under the job key
     attempts   INTEGER NOT NULL DEFAULT 0,

@@ -1,0 +1,28 @@
+package resetjob
+
+import (
+	"fmt"
+
+	"github.com/dirpin/dirpin/config"
+	"github.com/dirpin/dirpin/internal/store"
+)
+
+// DescribeHold says why a guard holds a job and what to do about it.
+func DescribeHold(j *store.Job, def *Job, cfg *config.Config, guard string, count int64) string {
+	next := fmt.Sprintf("; if that is meant: dirpin jobs release %d, then run the file again; else dirpin jobs cancel %d", j.ID, j.ID)
+	switch guard {
+	case guardMaxUsers:
+		return fmt.Sprintf("it would change %d users, and max_users is %d; nobody was changed%s", count, def.Limits.Under(cfg.Limits).MaxUsers, next)
+	case guardAllValid:
+		return fmt.Sprintf("%d users have a value that the policy refuses, and all_valid is set; nobody was changed%s", count, next)
+	case guardApprove:
+		return fmt.Sprintf("it would change %d users, and jobs over %d wait for someone other than %s; nobody was changed%s", count, cfg.Approve.Over, j.Submitter, next)
+	case guardNoMailbox:
+		return fmt.Sprintf("the voicemail system has no mailbox for the first %d users, and none for anybody else so far: is this the right system?%s", count, next)
+	}
+	return guard
+}
+
+// NeedsAnother tells whether only someone other than the submitter may release
+// the job.
+func NeedsAnother(j *store.Job) bool { return j.Reason == guardApprove }

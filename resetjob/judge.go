@@ -1,0 +1,220 @@
+package resetjob
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/dirpin/dirpin/config"
+	"github.com/dirpin/dirpin/internal/credential"
+	"github.com/dirpin/dirpin/internal/outcome"
+	"github.com/dirpin/dirpin/internal/secret"
+	"github.com/dirpin/dirpin/internal/store"
+	"github.com/dirpin/dirpin/internal/user"
+	"github.com/dirpin/dirpin/internal/voicemail"
+)
+
+// kinds are the credentials in the order in which they are reset.
+var kinds = [...]string{store.PIN, store.Password}
+
+// judge decides what a job does with a user, from the user as it is at that
+// moment: once for everyone before anything is pushed, and again in the
+// transaction in which each is claimed.
+type judge struct {
+	def     *Job
+	wants   map[string]bool // by kind
+	policy  map[string]config.Policy
+	local   map[string]bool // agreements whose passwords are held here
+	protect *user.Matcher
+	router  *voicemail.Router
+	ring    *credential.Ring
+}
+
+func newJudge(def *Job, csv *CSV, cfg *config.Config, router *voicemail.Router, ring *credential.Ring) *judge {
+	j := &judge{def: def, router: router, ring: ring, local: make(map[string]bool),
+		policy: map[string]config.Policy{store.PIN: cfg.Credentials.PIN, store.Password: cfg.Credentials.Password},
+		wants:  map[string]bool{store.PIN: def.Reset.PIN != nil, store.Password: def.Reset.Password != nil}}
+	if csv != nil {
+		j.wants[store.PIN], j.wants[store.Password] = csv.HasPIN(), csv.HasPassword()
+	}
+	if cfg.Protect != nil {
+		m := cfg.Protect.Matcher()
+		j.protect = &m
+	}
+	for _, a := range cfg.Agreements {
+		j.local[a.Name] = a.Passwords == "local"
+	}
+	return j
+}
+
+// verdict is what becomes of one leg. Without a code it is to be done.
+type verdict struct {
+	kind   string
+	result outcome.Result
+	code   outcome.Code
+	detail string
+	system *voicemail.System // that a PIN is for; nil: none is configured
+}
+
+func (v *verdict) todo() bool { return v.code == "" }
+
+// fault is a verdict that keeps the user's other leg from being done too:
+// where one value is bad, neither secret changes.
+func (v *verdict) fault() bool {
+	switch v.code {
+	case outcome.TooShort, outcome.TooLong, outcome.NotDigits, outcome.Trivial, outcome.InHistory, outcome.ContainsUserID,
+		outcome.NoValue, outcome.NoAddress:
+		return true
+	}
+	return false
+}
+
+// values are what an item's legs are to be set to; a kind that is generated
+// and not drawn yet has none and is not asked about.
+type values map[string]secret.Value
+
+// evidence is what is known of a user besides the user.
+type evidence struct {
+	given   values
+	missing map[string]bool     // kinds for which a csv row has no value
+	history map[string][][]byte // tags of former values, by kind
+}
+
+// user decides about every leg that the job asks for.
+func (j *judge) user(u *user.User, e evidence) []verdict {
+	var vs []verdict
+	for _, kind := range kinds {
+		if j.wants[kind] {
+			vs = append(vs, verdict{kind: kind})
+		}
+	}
+	if j.protect != nil && j.protect.Match(u) {
+		return setAll(vs, outcome.Skipped, outcome.Protected, "")
+	}
+	for i := range vs {
+		j.leg(&vs[i], u, e)
+	}
+	for i := range vs {
+		if vs[i].fault() {
+			leaveOthers(vs, vs[i])
+			break
+		}
+	}
+	return vs
+}
+
+// nobody is the verdict on a name that names nobody here.
+func (j *judge) nobody() []verdict {
+	var vs []verdict
+	for _, kind := range kinds {
+		if j.wants[kind] {
+			vs = append(vs, verdict{kind: kind})
+		}
+	}
+	return setAll(vs, outcome.Failed, outcome.NotFound, "")
+}
+
+func setAll(vs []verdict, r outcome.Result, c outcome.Code, detail string) []verdict {
+	for i := range vs {
+		vs[i].result, vs[i].code, vs[i].detail = r, c, detail
+	}
+	return vs
+}
+
+func leaveOthers(vs []verdict, because verdict) {
+	for i := range vs {
+		if vs[i].todo() {
+			vs[i].result, vs[i].code, vs[i].detail = because.result, because.code, because.detail
+		}
+	}
+}
+
+func (j *judge) leg(v *verdict, u *user.User, e evidence) {
+	if j.leave(v, u) {
+		return
+	}
+	if e.missing[v.kind] {
+		v.result, v.code, v.detail = outcome.Failed, outcome.NoValue, "the row has no "+v.kind
+		return
+	}
+	if value := e.given[v.kind]; !value.IsZero() {
+		if code := j.check(v.kind, value, u, e.history[v.kind]); code != outcome.OK {
+			v.result, v.code, v.detail = outcome.Failed, code, ""
+			return
+		}
+	}
+	if v.kind == store.PIN {
+		j.route(v, u)
+	}
+}
+
+// leave decides by whom the secret belongs to, and tells whether it is left
+// alone.
+func (j *judge) leave(v *verdict, u *user.User) bool {
+	treatment, code := j.def.LDAPSynced, outcome.LDAPSynced
+	switch u.Status {
+	case user.Local:
+		return false
+	case user.Inactive:
+		treatment, code = j.def.LDAPInactive, outcome.LDAPInactive
+	}
+	action := treatment.PIN
+	if v.kind == store.Password {
+		action = treatment.Password
+		if action == ActionReset && !j.local[u.Agreement] {
+			// The directory owns it: here it would change nothing but this copy.
+			v.result, v.code = outcome.Skipped, outcome.LDAPSynced
+			v.detail = fmt.Sprintf("the password belongs to the directory of %s", u.Agreement)
+			return true
+		}
+	}
+	switch action {
+	case ActionReset:
+		return false
+	case ActionFlag:
+		v.result, v.code = outcome.Flagged, code
+	default:
+		v.result, v.code = outcome.Skipped, code
+	}
+	if u.Status == user.Inactive {
+		v.detail = u.InactiveReason
+	}
+	return true
+}
+
+// check asks the policy, and the history, about a value.
+func (j *judge) check(kind string, value secret.Value, u *user.User, tags [][]byte) outcome.Code {
+	if code := credential.Check(credential.Kind(kind), value, j.policy[kind], credential.PersonOf(u)); code != outcome.OK {
+		return code
+	}
+	if j.ring.InHistory(u.ID, credential.Kind(kind), value, tags) {
+		return outcome.InHistory
+	}
+	return outcome.OK
+}
+
+func (j *judge) route(v *verdict, u *user.User) {
+	system, err := j.router.Route(u)
+	switch {
+	case errors.Is(err, voicemail.ErrNoSystems): // a PIN is then committed at once
+	case err != nil:
+		v.result, v.code = outcome.Failed, outcome.NoVoicemail
+	default:
+		v.system = system
+	}
+}
+
+// combine makes an item's result of those of its legs: failed before not run
+// before updated before flagged before skipped, the PIN's where two are alike.
+func combine(vs []verdict) (outcome.Result, outcome.Code, string) {
+	order := map[outcome.Result]int{outcome.Failed: 5, outcome.NotRun: 4, outcome.Updated: 3, outcome.Flagged: 2, outcome.Skipped: 1}
+	var best *verdict
+	for i := range vs {
+		if best == nil || order[vs[i].result] > order[best.result] {
+			best = &vs[i]
+		}
+	}
+	if best == nil {
+		return outcome.Skipped, outcome.OK, ""
+	}
+	return best.result, best.code, best.detail
+}

@@ -1,0 +1,288 @@
+package resetjob
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/dirpin/dirpin/internal/credential"
+	"github.com/dirpin/dirpin/internal/outcome"
+	"github.com/dirpin/dirpin/internal/store"
+	"github.com/dirpin/dirpin/internal/user"
+)
+
+const (
+	openChunk = 10_000 // items a transaction: a tenth of a second, in which nobody else writes
+	askChunk  = 500    // users whose history is read by one query
+	batchSize = 500    // items a batch
+)
+
+// selection streams whom a job selects with what is to become of each, in
+// chunks: memory does not grow with their number.
+type selection struct {
+	env    *Env
+	people people
+	judge  *judge
+	given  values
+	drawn  map[string]*credential.Generator
+	dry    bool // nothing is drawn: every value that is drawn conforms
+}
+
+// judged is one selected user, or name of nobody, with the verdicts.
+type judged struct {
+	user     user.User // ID 0: names nobody
+	written  string
+	line     int
+	verdicts []verdict
+	values   values // of its own: drawn, or out of a csv
+}
+
+func (e *Env) selection(l *loaded, dry bool) (*selection, error) {
+	s := &selection{env: e, people: l.people, given: l.given, dry: dry, drawn: make(map[string]*credential.Generator),
+		judge: newJudge(l.def, l.people.csv, e.Config, e.Router, e.Ring)}
+	for kind, v := range map[string]*Value{store.PIN: l.def.Reset.PIN, store.Password: l.def.Reset.Password} {
+		if v == nil || v.Generate == 0 {
+			continue
+		}
+		g, err := credential.NewGenerator(credential.Kind(kind), v.Generate, s.judge.policy[kind], nil)
+		if err != nil {
+			return nil, fmt.Errorf("reset.%s.generate: %w", kind, err)
+		}
+		s.drawn[kind] = g
+	}
+	return s, nil
+}
+
+// chunks calls fn with the selected users, at most size of them at a time, as
+// one state of the store has them. What fn is given is used again.
+func (s *selection) chunks(ctx context.Context, size int, fn func([]judged) error) error {
+	chunk := make([]judged, 0, min(size, openChunk))
+	err := s.env.Store.Read(ctx, func(tx *store.Tx) error {
+		return s.people.each(tx, func(sel *selected) error {
+			chunk = append(chunk, s.take(sel))
+			if len(chunk) < size {
+				return nil
+			}
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			err := fn(chunk)
+			chunk = chunk[:0]
+			return err
+		})
+	})
+	if err == nil && len(chunk) > 0 {
+		err = fn(chunk)
+	}
+	return err
+}
+
+func (s *selection) take(sel *selected) judged {
+	j := judged{written: sel.written, line: sel.line}
+	if sel.user != nil {
+		j.user = *sel.user
+		j.user.Departments = append([]string(nil), sel.user.Departments...)
+	}
+	if s.people.csv != nil {
+		j.values = values{store.PIN: sel.pin, store.Password: sel.password}
+	}
+	return j
+}
+
+// decide judges a chunk and draws its values; tx reads the history.
+func (s *selection) decide(tx *store.Tx, chunk []judged) error {
+	for len(chunk) > 0 {
+		part := chunk[:min(askChunk, len(chunk))]
+		chunk = chunk[len(part):]
+		history, err := s.history(tx, part)
+		if err != nil {
+			return err
+		}
+		for i := range part {
+			if err := s.one(&part[i], history); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (s *selection) history(tx *store.Tx, part []judged) (map[string]map[int64][][]byte, error) {
+	refs := make([]int64, 0, len(part))
+	for i := range part {
+		if part[i].user.ID != 0 {
+			refs = append(refs, part[i].user.ID)
+		}
+	}
+	history := make(map[string]map[int64][][]byte)
+	for _, kind := range kinds {
+		if !s.judge.wants[kind] || s.judge.policy[kind].History == 0 {
+			continue
+		}
+		var err error
+		if history[kind], err = tx.HistoryOf(kind, refs, s.judge.policy[kind].History+1); err != nil {
+			return nil, err
+		}
+	}
+	return history, nil
+}
+
+func (s *selection) one(j *judged, history map[string]map[int64][][]byte) error {
+	if j.user.ID == 0 {
+		j.verdicts = s.judge.nobody()
+		return nil
+	}
+	e := evidence{given: s.given, history: make(map[string][][]byte, len(kinds))}
+	if s.people.csv != nil {
+		e.given, e.missing = j.values, make(map[string]bool)
+	}
+	for _, kind := range kinds {
+		e.history[kind] = history[kind][j.user.ID]
+		if s.people.csv != nil && s.judge.wants[kind] && j.values[kind].IsZero() {
+			e.missing[kind] = true
+		}
+	}
+	j.verdicts = s.judge.user(&j.user, e)
+	if s.dry {
+		return nil
+	}
+	return s.draw(j, e.history)
+}
+
+// draw gives the legs that are to be done the values that are drawn.
+func (s *selection) draw(j *judged, history map[string][][]byte) error {
+	person := credential.PersonOf(&j.user)
+	for _, v := range j.verdicts {
+		g := s.drawn[v.kind]
+		if g == nil || !v.todo() {
+			continue
+		}
+		kind := credential.Kind(v.kind)
+		if j.values == nil {
+			j.values = make(values, 1)
+		}
+		for {
+			value, err := g.Next(person)
+			if err != nil {
+				return fmt.Errorf("drawing a %s for %s: %w", v.kind, j.user.UserID, err)
+			}
+			// A former value is drawn once in a thousand times at the worst.
+			if !s.env.Ring.InHistory(j.user.ID, kind, value, history[v.kind]) {
+				j.values[v.kind] = value
+				break
+			}
+		}
+	}
+	return nil
+}
+
+// open writes the items of a job: everyone is judged and every value drawn
+// before anything is pushed. A job that was cut while it opened starts over.
+func (e *Env) open(ctx context.Context, l *loaded, progress func(int64)) error {
+	if err := e.dropItems(ctx, l.job.ID); err != nil {
+		return err
+	}
+	s, err := e.selection(l, false)
+	if err != nil {
+		return err
+	}
+	w := itemWriter{job: l.job.ID, key: l.key}
+	err = s.chunks(ctx, openChunk, func(chunk []judged) error {
+		err := e.Store.Write(ctx, func(tx *store.Tx) error {
+			if err := s.decide(tx, chunk); err != nil {
+				return err
+			}
+			return w.write(tx, chunk)
+		})
+		if progress != nil {
+			progress(w.seq)
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("opening job %d: %w", l.job.ID, err)
+	}
+	return e.Store.Write(ctx, func(tx *store.Tx) error {
+		for n, first := int64(1), int64(1); first <= w.seq; n, first = n+1, first+batchSize {
+			if err := tx.AddBatch(store.Batch{Job: l.job.ID, N: n, First: first, Last: min(first+batchSize-1, w.seq)}); err != nil {
+				return err
+			}
+		}
+		if err := tx.LogJob(l.job.ID, fmt.Sprintf("%d selected, %d to be changed", w.seq, w.todo)); err != nil {
+			return err
+		}
+		return tx.SetStage(l.job.ID, store.StageOpen)
+	})
+}
+
+func (e *Env) dropItems(ctx context.Context, job int64) error {
+	for more := true; more; {
+		err := e.Store.Write(ctx, func(tx *store.Tx) (err error) {
+			more, err = tx.DropItems(job, openChunk)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// itemWriter writes judged users as items.
+type itemWriter struct {
+	job  int64
+	key  *credential.JobKey
+	seq  int64
+	todo int64
+}
+
+func (w *itemWriter) write(tx *store.Tx, chunk []judged) error {
+	var counts store.Counts
+	seq, todo := w.seq, w.todo
+	for i := range chunk {
+		seq++
+		it := w.item(seq, &chunk[i], tx.Now())
+		if err := tx.AddItem(w.job, it); err != nil {
+			return err
+		}
+		counts.Selected++
+		if it.State != store.Final {
+			todo++
+			continue
+		}
+		counts.Add(it.Result, it.Code)
+		if it.Result == outcome.Flagged {
+			if err := tx.Flag(it.UserRef, w.job, string(it.Code)); err != nil {
+				return err
+			}
+		}
+	}
+	if err := tx.AddCounts(w.job, counts, 0); err != nil {
+		return err
+	}
+	w.seq, w.todo = seq, todo
+	return nil
+}
+
+func (w *itemWriter) item(seq int64, j *judged, now time.Time) *store.Item {
+	it := &store.Item{Seq: seq, UserRef: j.user.ID, UserID: j.user.UserID, Line: j.line, State: store.Final}
+	if it.UserRef == 0 {
+		it.UserID = j.written
+	}
+	for i := range j.verdicts {
+		v := &j.verdicts[i]
+		leg := store.Leg{Kind: v.kind, State: store.Final, Result: v.result, Code: v.code}
+		if v.todo() {
+			leg.State, it.State = store.Pending, store.Pending
+			if value := j.values[v.kind]; !value.IsZero() {
+				leg.Value = w.key.SealValue(nil, legContext(v.kind, w.job, seq), value)
+			}
+		}
+		it.Legs = append(it.Legs, leg)
+	}
+	if it.State == store.Final {
+		it.Result, it.Code, it.Detail = combine(j.verdicts)
+		it.Status, it.At = string(j.user.Status), now.UnixMilli()
+	}
+	return it
+}

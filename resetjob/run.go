@@ -1,0 +1,244 @@
+package resetjob
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/dirpin/dirpin/internal/store"
+)
+
+// The guards that hold a job, as its reason has them.
+const (
+	guardMaxUsers  = "max_users"
+	guardAllValid  = "all_valid"
+	guardApprove   = "approve"
+	guardNoMailbox = "no-mailbox"
+)
+
+// HeldError says that a guard holds the job: nobody was changed since.
+type HeldError struct {
+	Job    int64
+	Reason string // for people
+}
+
+func (e *HeldError) Error() string { return fmt.Sprintf("job %d is held: %s", e.Job, e.Reason) }
+
+// InterruptedError says that the job was told to stop before its end.
+type InterruptedError struct {
+	Job  int64
+	Left int64 // users without a result
+	Of   int64
+}
+
+func (e *InterruptedError) Error() string {
+	return fmt.Sprintf("job %d was interrupted: %d of %d users are left", e.Job, e.Left, e.Of)
+}
+
+// ErrBusy says that another process works on the job at this moment.
+var ErrBusy = errors.New("another dirpin runs this job at this moment")
+
+// Run works on a job to its end and writes its report. A job that was cut goes
+// on where it stood. Its error is a *HeldError or an *InterruptedError where the
+// job is well but not done.
+func (e *Env) Run(ctx context.Context, id int64, progress func(Progress)) (*store.Job, error) {
+	l, err := e.take(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	defer e.Store.Write(context.WithoutCancel(ctx), func(tx *store.Tx) error { return tx.DisownJob(id, e.Owner.ID) })
+	if !l.job.State.Ended() {
+		if err := e.work(ctx, l, progress); err != nil {
+			return l.job, err
+		}
+	}
+	return e.close(ctx, l)
+}
+
+// take makes the job ours and reads it.
+func (e *Env) take(ctx context.Context, id int64) (*loaded, error) {
+	var j *store.Job
+	err := e.Store.Write(ctx, func(tx *store.Tx) error {
+		ours, err := tx.OwnJob(id, e.Owner.ID)
+		if err != nil {
+			return err
+		}
+		if !ours {
+			return ErrBusy
+		}
+		j, err = tx.Job(id)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("job %d: %w", id, err)
+	}
+	return e.load(ctx, j)
+}
+
+// work brings every item to its result.
+func (e *Env) work(ctx context.Context, l *loaded, progress func(Progress)) error {
+	if l.job.State == store.Held {
+		return e.heldBy(l, l.job.Reason, l.job.HeldCount)
+	}
+	if l.job.Stage == store.StageOpening {
+		err := e.open(ctx, l, func(n int64) {
+			if progress != nil {
+				progress(Progress{Counts: store.Counts{Selected: n}})
+			}
+		})
+		if ctx.Err() != nil {
+			return &InterruptedError{Job: l.job.ID}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := e.guard(ctx, l); err != nil {
+		return err
+	}
+	if err := e.start(ctx, l); err != nil {
+		return err
+	}
+	r := e.newRunner(l, progress)
+	if err := r.run(ctx); err != nil {
+		return fmt.Errorf("running job %d: %w", l.job.ID, err)
+	}
+	return e.conclude(ctx, l, r.end)
+}
+
+// guard holds the job if it would change more than it may. It asks before
+// anyone is changed; a job that was cut in its course has passed.
+func (e *Env) guard(ctx context.Context, l *loaded) error {
+	var held error
+	err := e.Store.Write(ctx, func(tx *store.Tx) error {
+		var err error
+		if l.job, err = tx.Job(l.job.ID); err != nil || !l.job.Started.IsZero() {
+			return err
+		}
+		pending, _, err := tx.CountOpen(l.job.ID)
+		if err != nil {
+			return err
+		}
+		faults, err := faultsOf(tx, l)
+		if err != nil {
+			return err
+		}
+		limit := int64(l.def.Limits.Under(e.Config.Limits).MaxUsers)
+		over := int64(e.Config.Approve.Over)
+		guard, count := "", int64(0)
+		switch {
+		case faults > 0 && !l.job.Lets(guardAllValid, faults):
+			guard, count = guardAllValid, faults
+		case limit > 0 && pending > limit && !l.job.Lets(guardMaxUsers, pending):
+			guard, count = guardMaxUsers, pending
+		case over > 0 && pending > over && !l.job.Lets(guardApprove, pending):
+			guard, count = guardApprove, pending
+		default:
+			return nil
+		}
+		held = e.heldBy(l, guard, count)
+		if err := tx.LogJob(l.job.ID, held.Error()); err != nil {
+			return err
+		}
+		l.job.State, l.job.Reason, l.job.HeldCount = store.Held, guard, count
+		return tx.HoldJob(l.job.ID, guard, count)
+	})
+	return errors.Join(err, held)
+}
+
+// faultsOf returns how many users have a value that the policy refuses, where
+// one is enough to hold the job.
+func faultsOf(tx *store.Tx, l *loaded) (int64, error) {
+	if !l.def.Limits.AllValid {
+		return 0, nil
+	}
+	codes, err := tx.CodeCounts(l.job.ID)
+	var n int64
+	for c, count := range codes {
+		v := verdict{code: c}
+		if v.fault() {
+			n += count
+		}
+	}
+	return n, err
+}
+
+// heldBy says what a guard counted, and what to do about it.
+func (e *Env) heldBy(l *loaded, guard string, count int64) *HeldError {
+	return &HeldError{Job: l.job.ID, Reason: DescribeHold(l.job, l.def, e.Config, guard, count)}
+}
+
+// start moves the job to running.
+func (e *Env) start(ctx context.Context, l *loaded) error {
+	return e.Store.Write(ctx, func(tx *store.Tx) error {
+		from := []store.State{store.Queued, store.Running, store.Paused}
+		moved, err := tx.MoveJob(l.job.ID, from, store.Running, "")
+		if err != nil {
+			return err
+		}
+		if l.job, err = tx.Job(l.job.ID); err != nil {
+			return err
+		}
+		if !moved {
+			return fmt.Errorf("job %d is %s: it cannot run", l.job.ID, l.job.State)
+		}
+		return nil
+	})
+}
+
+// conclude moves the job to the state in which the runner left it.
+func (e *Env) conclude(ctx context.Context, l *loaded, end ending) error {
+	var result error
+	err := e.Store.Write(context.WithoutCancel(ctx), func(tx *store.Tx) error {
+		pending, pushing, err := tx.CountOpen(l.job.ID)
+		if err != nil {
+			return err
+		}
+		active := []store.State{store.Running, store.Paused}
+		switch {
+		case end.state == store.Held:
+			result = e.heldBy(l, end.text, noBoxAllowed)
+			if err := tx.LogJob(l.job.ID, result.Error()); err != nil {
+				return err
+			}
+			return tx.HoldJob(l.job.ID, end.text, noBoxAllowed)
+		case end.state == store.Stopped:
+			if _, err := tx.EndPending(l.job.ID, end.code); err != nil {
+				return err
+			}
+			if err := tx.LogJob(l.job.ID, "stopped: "+end.text); err != nil {
+				return err
+			}
+			_, err = tx.MoveJob(l.job.ID, active, store.Stopped, end.text)
+		case end.state == store.Cancelled:
+			_, err = tx.EndPending(l.job.ID, end.code)
+		case pending+pushing > 0:
+			job, err2 := tx.Job(l.job.ID)
+			if err2 != nil {
+				return err2
+			}
+			result = &InterruptedError{Job: job.ID, Left: pending + pushing, Of: job.Counts.Selected}
+			if err := tx.LogJob(l.job.ID, fmt.Sprintf("interrupted: %d of %d users are left", pending+pushing, job.Counts.Selected)); err != nil {
+				return err
+			}
+			_, err = tx.MoveJob(l.job.ID, active, store.Queued, "interrupted before it was done")
+		default:
+			err = e.concludeDone(tx, l.job.ID, active)
+		}
+		return err
+	})
+	return errors.Join(err, result)
+}
+
+func (e *Env) concludeDone(tx *store.Tx, id int64, from []store.State) error {
+	j, err := tx.Job(id)
+	if err != nil {
+		return err
+	}
+	to := store.Done
+	if j.Counts.Failed > 0 || j.Counts.NotRun > 0 {
+		to = store.Incomplete
+	}
+	_, err = tx.MoveJob(id, from, to, "")
+	return err
+}
