@@ -3,6 +3,7 @@ package resetjob
 import (
 	"time"
 
+	"github.com/dirpin/dirpin/config"
 	"github.com/dirpin/dirpin/internal/secret"
 	"github.com/dirpin/dirpin/internal/user"
 )
@@ -24,9 +25,12 @@ type Job struct {
 	Notify       []string
 }
 
+// SourceStore is the source of a job that selects from the local store.
+const SourceStore = "store"
+
 // Select says whom a job is about. Exactly one of Query, File and CSV is set.
 type Select struct {
-	Source string // "store", or the name of an agreement
+	Source string // SourceStore, or the name of an agreement
 	Query  *user.Query
 	File   *List
 	CSV    *List
@@ -50,9 +54,11 @@ type Reset struct {
 
 // Value is where a secret comes from. Exactly one field is set.
 type Value struct {
-	Given    secret.Value
-	Sealed   string // an age file, base64 or armored
-	Generate int    // the length of a value drawn for each user
+	Given     secret.Value
+	Sealed    string         // an age file, base64 or armored
+	Generate  int            // the length of a value drawn for each user
+	Reference *config.Secret // a file, an environment variable or a credential; under `dirpin run` only
+	Stored    bool           // of a job out of the store, which keeps the value sealed by itself
 }
 
 // Settings apply to every secret that a job resets; nil: left as it is.
@@ -95,9 +101,59 @@ type Limits struct {
 	AllValid    bool
 }
 
+// Under returns the limits that count beside the ceilings of the
+// configuration, which may have been lowered since the job was accepted.
+func (l Limits) Under(ceilings config.Limits) Limits {
+	l.MaxUsers = lower(l.MaxUsers, ceilings.MaxUsers)
+	l.MaxFailures = lower(l.MaxFailures, ceilings.MaxFailures)
+	return l
+}
+
+// lower returns the lower limit; 0 is none.
+func lower(a, b int) int {
+	if a == 0 || b == 0 {
+		return a + b
+	}
+	return min(a, b)
+}
+
 // Deliver says what becomes of generated values.
 type Deliver struct {
 	None      bool
 	SealedCSV []string // age recipients
 	MailTo    string   // user, manager or an address
+}
+
+// Generates tells whether the job draws a value for each user.
+func (j *Job) Generates() bool {
+	for _, v := range []*Value{j.Reset.PIN, j.Reset.Password} {
+		if v != nil && v.Generate > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// Unsupported says, a sentence each, what the job asks for and this release
+// cannot do yet. When the job runs is not among it: `dirpin run` runs it now
+// whatever it says.
+func (j *Job) Unsupported() []string {
+	var parts []string
+	if j.Select.Source != SourceStore {
+		parts = append(parts, "selecting from the directory itself (source: "+j.Select.Source+") comes with a later release: select from the store, which every sync brings up to date")
+	}
+	if j.LDAPSynced.writesBack() || j.LDAPInactive.writesBack() {
+		parts = append(parts, "writing passwords back to the directory (write_back) comes with a later release: use skip, flag or reset")
+	}
+	if j.Deliver.MailTo != "" {
+		parts = append(parts, "delivery by mail comes with a later release: use deliver: {sealed_csv: [age1…]}")
+	}
+	if len(j.Notify) > 0 {
+		parts = append(parts, "notify comes with a later release: leave it out, and read the exit code or the report")
+	}
+	return parts
+}
+
+func (t Treatment) writesBack() bool {
+	return t.Password == ActionWriteBack || t.PIN == ActionWriteBack
 }
