@@ -151,6 +151,7 @@ func TestParseCSVRefuses(t *testing.T) {
 				"2: nobody may have this password (too-short): The value is shorter than the policy allows. Use a longer one."},
 		{"differing values", 0, "user_id,pin\njsmith,0471\nadoe,2846\nJSmith,0472\njsmith,0471\njsmith,\n",
 			"4: the user of line 2 again, with other values: give each user one row\n6: the user of line 2 again, with other values: give each user one row"},
+		{"differing passwords", 0, "user_id,pin,password\njsmith,0471,longenough\njsmith,0471,LongEnough\n", "3: the user of line 2 again, with other values: give each user one row"},
 		{"long cells", 0, "user_id,pin\n" + strings.Repeat("x", 1025) + ",0471\nj," + strings.Repeat("7", 1025) + "x\n",
 			"2: the user_id has more than 1024 bytes\n3: the pin has more than 1024 bytes"},
 		{"binary", 0, "user_id,pin\nj,04\x0071\n", "2: a NUL byte: a binary file, or UTF-16 without a byte order mark; save it as UTF-8"},

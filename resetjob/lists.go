@@ -33,6 +33,8 @@ var (
 type Lists struct {
 	root *os.Root
 	dir  string
+
+	after func(step string) // called after lstat and open; tests change the file there
 }
 
 // OpenLists opens the folder. It must be closed.
@@ -41,7 +43,7 @@ func OpenLists(dir string) (*Lists, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the folder of lists: %w", err)
 	}
-	return &Lists{root: root, dir: dir}, nil
+	return &Lists{root: root, dir: dir, after: func(string) {}}, nil
 }
 
 // Close lets go of the folder.
@@ -100,6 +102,7 @@ func (l *Lists) read(name string) ([]byte, error) {
 	if err := checkListFile(before); err != nil {
 		return nil, err
 	}
+	l.after("lstat")
 	// Between Lstat and OpenFile the name may become a link or a FIFO:
 	// openNonblock keeps a FIFO from hanging us, SameFile sees the rest.
 	f, err := l.root.OpenFile(name, os.O_RDONLY|openNonblock, 0)
@@ -114,6 +117,7 @@ func (l *Lists) read(name string) ([]byte, error) {
 	if !os.SameFile(before, opened) || !opened.Mode().IsRegular() {
 		return nil, fmt.Errorf("%w: it was replaced while it was opened; try again", ErrListChanged)
 	}
+	l.after("open")
 	data, err := readListData(f, opened.Size())
 	if err != nil {
 		return nil, err
