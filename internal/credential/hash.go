@@ -19,12 +19,12 @@ import (
 type Hasher struct {
 	ring   *Ring
 	params Params
-	arena  *arena
+	slots  *slots
 }
 
 // NewHasher makes a Hasher of that cost: DefaultParams, but in tests.
 func NewHasher(ring *Ring, params Params) *Hasher {
-	return &Hasher{ring: ring, params: params, arena: newArena(params)}
+	return &Hasher{ring: ring, params: params, slots: newSlots(params)}
 }
 
 // Hash returns the hash of a value as the store keeps it. Passwords are hashed
@@ -47,7 +47,7 @@ func (h *Hasher) Hash(kind Kind, v secret.Value) (string, error) {
 		input = h.ring.primary.peppered(value)
 	}
 	defer clear(input)
-	p.sum = h.arena.key(p.Params, input, p.salt, sumSize)
+	p.sum = h.slots.key(p.Params, input, p.salt, sumSize)
 	return p.String(), nil
 }
 
@@ -86,7 +86,7 @@ func (h *Hasher) Verify(kind Kind, stored string, v secret.Value) (ok, rehash bo
 	if value == "" || len(value) > maxBytes {
 		return false, false, nil
 	}
-	sum := h.arena.key(p.Params, input, p.salt, uint32(len(p.sum)))
+	sum := h.slots.key(p.Params, input, p.salt, uint32(len(p.sum)))
 	if subtle.ConstantTimeCompare(sum, p.sum) != 1 {
 		return false, false, nil
 	}
@@ -109,7 +109,7 @@ func (h *Hasher) VerifyNobody(v secret.Value) {
 	}
 	input := []byte(value)
 	defer clear(input)
-	h.arena.key(h.params, input, make([]byte, saltSize), sumSize)
+	h.slots.key(h.params, input, make([]byte, saltSize), sumSize)
 }
 
 const (
