@@ -203,8 +203,12 @@ func (p *parser) continues(indent int) bool {
 }
 
 // recover moves to the next line that is indented by no more than indent:
-// what a broken line's block still holds would only bring noise.
+// what a broken line's block still holds would only bring noise. A quote or
+// bracket that was left open may have brought it there already.
 func (p *parser) recover(indent int) {
+	if p.line > p.faulted && p.spaces() == p.i-p.bol && p.indent() <= indent {
+		return
+	}
 	for !p.eof() {
 		p.skipLine()
 		p.next()

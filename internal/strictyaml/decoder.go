@@ -33,6 +33,9 @@ func (d *Decoder) report(n *Node, warning bool, format string, args ...any) {
 	d.faults.add(f)
 }
 
+// full tells that no more faults are listed: looking for them is wasted time.
+func (d *Decoder) full() bool { return len(d.faults) > maxFaults }
+
 // Add takes over faults that were found otherwise.
 func (d *Decoder) Add(faults ...Fault) {
 	for _, f := range faults {
@@ -60,7 +63,7 @@ func (d *Decoder) Mapping(n *Node, known ...string) *Keyed {
 		return nil
 	}
 	for _, pair := range n.Pairs {
-		if !slices.Contains(known, pair.Key.Text) {
+		if !d.full() && !slices.Contains(known, pair.Key.Text) {
 			d.unknownKey(pair.Key, known)
 		}
 	}

@@ -136,6 +136,10 @@ func (p *parser) flowValue(parent, depth int, open, key *Node) (*Node, bool) {
 		return nil, false
 	}
 	p.i++
+	if !key.Quoted && !blankOrEnd(p.peek(0)) {
+		p.fault("a colon without a space after it: readers differ in what it means")
+		return nil, false
+	}
 	empty := p.node(Null)
 	c, ok = p.flowNext(parent, open)
 	if !ok || c == ',' || c == '}' {
@@ -155,7 +159,7 @@ func (p *parser) flowNode(parent, depth int) (*Node, bool) {
 	case c == '"' || c == '\'':
 		return p.quoted(parent)
 	case c == '|' || c == '>':
-		p.fault("an unquoted value that begins with %q: quote it", string(c))
+		p.fault("unquoted text cannot begin with this character: quote it")
 		return nil, false
 	}
 	n, ok := p.plain(parent, true)

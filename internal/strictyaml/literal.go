@@ -14,7 +14,7 @@ func (p *parser) blockScalar(parent int) (*Node, bool) {
 	if !p.eof() {
 		p.newline()
 	}
-	lines, ok := p.blockLines(parent, explicit)
+	lines, cut, ok := p.blockLines(parent, explicit)
 	content := len(lines)
 	for content > 0 && lines[content-1] == "" {
 		content--
@@ -24,7 +24,7 @@ func (p *parser) blockScalar(parent int) (*Node, bool) {
 	} else {
 		n.Text = strings.Join(lines[:content], "\n")
 	}
-	if chomp != '-' && content > 0 {
+	if chomp != '-' && content > 0 && !cut {
 		n.Text += "\n"
 	}
 	if chomp == '+' {
@@ -59,51 +59,49 @@ func (p *parser) blockHeader() (explicit int, chomp byte, ok bool) {
 	return 0, 0, false
 }
 
-// blockLines reads the lines of a block scalar without their indentation.
-func (p *parser) blockLines(parent, explicit int) ([]string, bool) {
-	var lines []string
-	indent, widest, widestLine := 0, 0, 0
+// blockLines reads the lines of a block scalar without their indentation,
+// which is that of the first line of text unless the header says it. The last
+// is cut where the file ends before its line does.
+func (p *parser) blockLines(parent, explicit int) (lines []string, cut, ok bool) {
+	indent, widest, widestLine := -1, 0, 0
 	if explicit > 0 {
 		indent = max(parent, 0) + explicit
 	}
 	for !p.eof() {
-		for p.peek(0) == ' ' && (indent == 0 || p.i-p.bol < indent) {
+		for p.peek(0) == ' ' && (indent < 0 || p.i-p.bol < indent) {
 			p.i++
 		}
 		spaces := p.i - p.bol
-		switch {
-		case p.eof():
-			return lines, true
-		case p.src[p.i] == '\n':
-			if indent == 0 && spaces > widest {
+		if p.eof() {
+			break
+		}
+		if p.src[p.i] == '\n' {
+			if indent < 0 && spaces > widest {
 				widest, widestLine = spaces, p.line
 			}
 			lines = append(lines, "")
 			p.newline()
 			continue
-		case indent == 0 && spaces > parent && p.src[p.i] != '\t' && p.indent() >= 0:
+		}
+		if indent < 0 && spaces > parent && p.indent() >= 0 {
 			indent = spaces
 			if widest > indent {
 				p.faultAt(widestLine, 1, "a blank line that is indented deeper than the text below it: remove its spaces")
-				return lines, false
+				return lines, false, false
 			}
 		}
-		if p.src[p.i] == '\t' && spaces > parent && spaces < max(indent, 1) {
-			p.fault("a tab in the indentation: use spaces")
-			return lines, false
-		}
-		if indent == 0 || spaces < indent || p.indent() < 0 {
+		if indent < 0 || spaces < indent || p.indent() < 0 {
 			p.i = p.bol
-			return lines, true
+			break
 		}
 		start := p.i
 		p.skipLine()
 		lines = append(lines, p.src[start:p.i])
-		if !p.eof() {
+		if cut = p.eof(); !cut {
 			p.newline()
 		}
 	}
-	return lines, true
+	return lines, cut, true
 }
 
 // foldLines joins lines as > does: a break between two lines of text is a

@@ -63,7 +63,7 @@ func TestParse(t *testing.T) {
 		{"literal strip keep", "a: |-\n  x\n\nb: |+\n  x\n\nc: 1\n", `{a:"x" b:"x\n\n" c:<1>}`},
 		{"literal explicit", "a: |2\n   x\n  y\n", `{a:" x\ny\n"}`},
 		{"literal empty", "a: |\nb: |+\n\nc: 1", `{a:"" b:"\n" c:<1>}`},
-		{"literal without newline", "a: |\n  x", `{a:"x\n"}`},
+		{"literal without newline", "a: |\n  x", `{a:"x"}`},
 		{"literal in list", "- |\n x\n- >-\n y\n z\n", `["x\n" "y z"]`},
 		{"literal # is text", "a: | # comment\n  # text\n", `{a:"# text\n"}`},
 		{"folded", "a: >\n  x\n  y\n\n  z\n   deep\n  w\n", `{a:"x y\nz\n deep\nw\n"}`},

@@ -194,7 +194,7 @@ func (p *parser) document() *Node {
 	}
 	root := p.node(Null)
 	if p.indent() >= 0 {
-		root = p.block(-1, 0)
+		root = p.root()
 	}
 	p.nextBlock()
 	if p.atMarker("...") {
@@ -209,6 +209,14 @@ func (p *parser) document() *Node {
 		p.fault("text after the end of the document: remove it, or mend the indentation or the bracket before it")
 	}
 	return root
+}
+
+// root reads the document's node; behind --- on its line no block begins.
+func (p *parser) root() *Node {
+	if strings.Trim(p.src[p.bol:p.i], " \t") != "" {
+		return p.inlineValue(-1, -1)
+	}
+	return p.block(-1, 0)
 }
 
 // checkCharacters refuses characters that cannot be seen and that an editor

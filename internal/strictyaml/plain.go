@@ -109,9 +109,9 @@ func (p *parser) plainStart(flow bool) bool {
 	safe := !blankOrEnd(after) && !(flow && isFlowIndicator(after))
 	switch {
 	case strings.IndexByte("-?:", c) >= 0 && !safe:
-		p.fault("%q without text: quote the value", string(c))
+		p.fault("an indicator (-, ? or :) without text: quote the value")
 	case strings.IndexByte(",]}%@`#", c) >= 0:
-		p.fault("an unquoted value that begins with %q: quote it", string(c))
+		p.fault("unquoted text cannot begin with this character: quote it")
 	default:
 		return true
 	}
@@ -131,7 +131,7 @@ func (p *parser) plainContinues(parent int, flow bool, stop byte) (int, bool) {
 		blank++
 	}
 	ends := p.eof() || blank < 0 || p.src[p.i] == '#' || p.indent() < 0 ||
-		p.spaces() <= parent || flow && strings.IndexByte(",[]{}:", p.src[p.i]) >= 0
+		p.spaces() <= parent || flow && strings.IndexByte(",[]{}:\"'", p.src[p.i]) >= 0
 	if ends {
 		p.i, p.line, p.bol = at, line, bol
 		return 0, false
