@@ -36,10 +36,15 @@ func keyText(kind string, value []byte) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return k.text(kind), nil
+}
+
+// text returns the key as a directory of that kind writes it.
+func (k rawKey) text(kind string) string {
 	if kind == Kind389 {
-		return fmt.Sprintf("%x-%x-%x-%x", k[0:4], k[4:8], k[8:12], k[12:16]), nil
+		return fmt.Sprintf("%x-%x-%x-%x", k[0:4], k[4:8], k[8:12], k[12:16])
 	}
-	return fmt.Sprintf("%x-%x-%x-%x-%x", k[0:4], k[4:6], k[6:8], k[8:10], k[10:16]), nil
+	return fmt.Sprintf("%x-%x-%x-%x-%x", k[0:4], k[4:6], k[6:8], k[8:10], k[10:16])
 }
 
 // keyFilter returns the filter that finds the entry of a key.

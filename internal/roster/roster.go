@@ -90,13 +90,13 @@ type Loss struct {
 	Field     user.Field // of a blank, else ""; language is "language"
 	UserID    string     // of the person who loses, as it was
 	DN        string
-	Value     string // LossUserID: the new user id; LossReplaced: the new key
-	Evidence  string // explicit or inferred
-	Server    string // that said so
-	Since     time.Time
-	Hash      uint64 // of the content once all pending losses of the key are applied
-	Accepted  bool   // applied by an administrator's word: not counted by the guard
-	InFlight  bool   // some item of a job is being pushed for this user; read only
+	Value     string    // LossUserID: the new user id; LossReplaced: the new key
+	Evidence  string    // explicit or inferred
+	Server    string    // that said so
+	Since     time.Time // pending since; of an applied one, when it was applied
+	Hash      uint64    // of the content once all pending losses of the key are applied
+	Accepted  bool      // applied by an administrator's word: not counted by the guard
+	InFlight  bool      // some item of a job is being pushed for this user; read only
 }
 
 // Reject is an entry that could not become or remain a user as it stands.

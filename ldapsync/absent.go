@@ -1,0 +1,208 @@
+package ldapsync
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/dirpin/dirpin/internal/roster"
+	"github.com/dirpin/dirpin/internal/user"
+)
+
+// chunk is how many people are read at a time at the end of a run.
+const chunk = 1000
+
+// absences are what a complete answer says about those whom it did not have.
+type absences struct {
+	replaced  map[rawKey]roster.Reject // of an old key: the new entry that claims its user id
+	elsewhere map[rawKey]string        // agreement that waits to take the person over
+}
+
+// findAbsences looks for those who are not simply gone.
+func (r *run) findAbsences(ctx context.Context) (absences, error) {
+	a := absences{replaced: make(map[rawKey]roster.Reject), elsewhere: make(map[rawKey]string)}
+	none := true
+	r.index.unseen(func(*heldPerson) { none = false })
+	if none {
+		return a, nil
+	}
+	err := r.o.Store.Read(ctx, func(tx Reader) error {
+		if err := tx.SyncRejects("", func(x roster.Reject) error {
+			if k, err := parseKey(x.Key); err == nil && x.Agreement != r.state.Name && x.Reason == reasonOwned {
+				if h := r.index.find(k); h != nil && !h.is(flagSeen) {
+					a.elsewhere[k] = x.Agreement
+				}
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+		claims, err := r.takenClaims(tx)
+		if err != nil {
+			return err
+		}
+		return inChunks(claims, func(part []claim) error { return r.findReplaced(tx, part, a.replaced) })
+	})
+	return a, err
+}
+
+// claim is a rejected entry that wants a user id which somebody has.
+type claim struct{ key, folded string }
+
+// takenClaims returns the claims of this run's rejects, in the order of keys.
+func (r *run) takenClaims(tx Reader) ([]claim, error) {
+	var claims []claim
+	each := func(x roster.Reject) error {
+		if k, err := parseKey(x.Key); err == nil && x.Reason == reasonTaken && !x.Partial && r.rejects[k] {
+			claims = append(claims, claim{x.Key, user.Fold(x.UserID)})
+		}
+		return nil
+	}
+	if r.o.DryRun {
+		for _, x := range r.refuse {
+			each(x)
+		}
+		return claims, nil
+	}
+	return claims, tx.SyncRejects(r.state.Name, each)
+}
+
+// findReplaced finds the claims on the ids of people who have left.
+func (r *run) findReplaced(tx Reader, claims []claim, replaced map[rawKey]roster.Reject) error {
+	ids := make([]string, len(claims))
+	for i, c := range claims {
+		ids[i] = c.folded
+	}
+	owners, err := tx.SyncClaimants(ids)
+	if err != nil {
+		return err
+	}
+	left := make(map[string]rawKey) // folded id of one who has left
+	for _, p := range owners {
+		k, err := parseKey(p.Key)
+		if err != nil || p.Agreement != r.state.Name {
+			continue
+		}
+		if h := r.index.find(k); h != nil && !h.is(flagSeen|flagExcluded) {
+			left[user.Fold(p.UserID)] = k
+		}
+	}
+	for _, c := range claims {
+		if old, ok := left[c.folded]; ok {
+			if _, taken := replaced[old]; !taken {
+				replaced[old] = roster.Reject{Key: c.key}
+			}
+		}
+	}
+	return nil
+}
+
+// kindOf returns what becomes of somebody whom the answer did not have; "" for
+// nothing.
+func (a absences) kindOf(h *heldPerson) roster.Kind {
+	_, replaced := a.replaced[h.key]
+	switch {
+	case a.elsewhere[h.key] != "":
+		return ""
+	case replaced:
+		return roster.LossReplaced
+	case h.is(flagDue):
+		return roster.LossRemoved
+	case h.is(flagInactive):
+		return ""
+	}
+	return roster.LossAbsent
+}
+
+// witness asks the directory once more about everyone who would lose
+// something by not having been in the answer. Kinds that the guard will hold
+// anyway need no witness.
+func (r *run) witness(ctx context.Context, a absences) error {
+	asks, err := r.worthAsking(ctx, a)
+	if err != nil {
+		return err
+	}
+	var people []roster.Person
+	return r.eachUnseen(ctx, func(h *heldPerson) bool { return asks[a.kindOf(h)] }, func(keys []string) error {
+		err := r.o.Store.Read(ctx, func(tx Reader) (err error) {
+			people, err = tx.SyncPeople(keys)
+			return err
+		})
+		if err != nil {
+			return r.storeError("reading who has left", err)
+		}
+		for _, p := range people {
+			found, err := r.dir.Present(ctx, p.Key, p.DN)
+			if err != nil {
+				return err
+			}
+			k, err := parseKey(p.Key)
+			if err == nil && found {
+				r.index.find(k).flags |= flagSeen
+				delete(a.replaced, k)
+				r.result.Missed++
+				r.o.Log.Warn(fmt.Sprintf("%s: %s: the server's answer was incomplete: %s is there all the same", r.state.Name, r.facts.Server, p.DN))
+			}
+		}
+		return nil
+	})
+}
+
+// worthAsking returns the kinds of absence that the guard may let through.
+func (r *run) worthAsking(ctx context.Context, a absences) (map[roster.Kind]bool, error) {
+	asks := map[roster.Kind]bool{roster.LossAbsent: true, roster.LossRemoved: true, roster.LossReplaced: true}
+	if r.o.AcceptRemovals || r.o.AdoptKeys {
+		return asks, nil
+	}
+	var t roster.Tally
+	err := r.o.Store.Read(ctx, func(tx Reader) (err error) {
+		t, err = tx.SyncTally(r.state.Name, r.start.Add(-r.o.Agreement.Guard.Window))
+		return err
+	})
+	if err != nil {
+		return nil, r.storeError("counting for the guard", err)
+	}
+	t.Pending = make(map[roster.Measure]int)
+	r.index.unseen(func(h *heldPerson) {
+		if k := a.kindOf(h); k != "" {
+			t.Pending[roster.Measure{Kind: k}]++
+		}
+	})
+	for _, h := range judge(r.o.Agreement.Guard, t) {
+		asks[h.Measure.Kind] = false
+	}
+	return asks, nil
+}
+
+// eachUnseen calls f with the keys of those unseen ones that are wanted, some
+// at a time.
+func (r *run) eachUnseen(ctx context.Context, want func(*heldPerson) bool, f func(keys []string) error) error {
+	var keys []string
+	var wanted []rawKey
+	r.index.unseen(func(h *heldPerson) {
+		if want(h) {
+			wanted = append(wanted, h.key)
+		}
+	})
+	return inChunks(wanted, func(part []rawKey) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		keys = keys[:0]
+		for _, k := range part {
+			keys = append(keys, k.text(r.facts.Kind))
+		}
+		return f(keys)
+	})
+}
+
+// inChunks calls f with some of the list at a time.
+func inChunks[T any](list []T, f func([]T) error) error {
+	for len(list) > 0 {
+		n := min(chunk, len(list))
+		if err := f(list[:n]); err != nil {
+			return err
+		}
+		list = list[n:]
+	}
+	return nil
+}

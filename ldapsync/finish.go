@@ -1,0 +1,289 @@
+package ldapsync
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/dirpin/dirpin/internal/roster"
+	"github.com/dirpin/dirpin/internal/user"
+)
+
+// finish draws the consequences of a complete answer: in one transaction what
+// is lost is parked, judged by the guard as a whole, and applied or left
+// pending.
+func (r *run) finish(ctx context.Context) error {
+	a, err := r.findAbsences(ctx)
+	if err != nil {
+		return r.storeError("looking for who has left", err)
+	}
+	if err := r.witness(ctx, a); err != nil {
+		return err
+	}
+	e := &ending{run: r, absences: a}
+	if r.o.DryRun {
+		if err := r.o.Store.Read(ctx, func(tx Reader) error { return e.pretend(ctx, tx) }); err != nil {
+			return r.storeError("counting for the guard", err)
+		}
+	} else {
+		if err := r.o.Store.Write(ctx, func(tx Writer) error { return e.carryOut(ctx, tx) }); err != nil {
+			return r.storeError("ending the synchronization", err)
+		}
+	}
+	r.result = e.result
+	for _, h := range e.result.Held {
+		r.o.Log.Warn(fmt.Sprintf("%s: held: %s", r.state.Name, h))
+	}
+	for _, c := range e.news {
+		r.o.OnChange(c)
+	}
+	return r.reportRefused(ctx)
+}
+
+// ending is the last transaction of a run.
+type ending struct {
+	*run
+	absences
+	tx       Writer
+	result   Result // what it will be, once committed
+	holds    []Hold
+	news     []Change
+	moves    []idMove
+	adoptees map[string]roster.Person // by key, where keys are adopted
+}
+
+func (e *ending) carryOut(ctx context.Context, tx Writer) error {
+	e.tx, e.result, e.news, e.moves = tx, e.run.result, nil, nil
+	state := e.state
+	if err := e.advance(tx, &state); err != nil {
+		return err
+	}
+	for _, step := range []func() error{e.forgetRejects, func() error { return e.parkAbsent(ctx) }, e.judge, e.loadAdoptees, e.applyPending, e.settleIDs, e.admit} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	dangling, err := tx.LinkManagers()
+	if err != nil {
+		return fmt.Errorf("resolving managers: %w", err)
+	}
+	if dangling > 0 {
+		e.o.Log.Info(fmt.Sprintf("%s: the managers of %d people are nobody here", state.Name, dangling))
+	}
+	t, err := tx.SyncTally(state.Name, e.window())
+	if err != nil {
+		return err
+	}
+	e.result.Pending = 0
+	for _, n := range t.Pending {
+		e.result.Pending += n
+	}
+	state.Server, state.CompletedAt = e.facts.Server, e.o.Now()
+	if len(e.result.Held) == 0 { // else the next run must still be able to say why
+		state.ScopeFP, state.MapFP = e.facts.ScopeFP, e.facts.MapFP
+	}
+	if err := tx.SyncSave(state); err != nil {
+		return err
+	}
+	e.run.state = state
+	return nil
+}
+
+// forgetRejects drops the rejects whose entries are there no more.
+func (e *ending) forgetRejects() error {
+	var gone []string
+	err := e.tx.SyncRejects(e.state.Name, func(x roster.Reject) error {
+		if k, err := parseKey(x.Key); err != nil || !e.rejects[k] {
+			gone = append(gone, x.Key)
+		}
+		return nil
+	})
+	if err != nil || len(gone) == 0 {
+		return err
+	}
+	return e.tx.SyncApply(e.state.Name, roster.Changes{Admit: gone})
+}
+
+// parkAbsent parks what the unseen ones lose. Those who are inactive already
+// lose nothing more yet: their absence begins, or grows.
+func (e *ending) parkAbsent(ctx context.Context) error {
+	grown := e.grown()
+	return e.eachUnseen(ctx, func(*heldPerson) bool { return true }, func(keys []string) error {
+		people, err := e.tx.SyncPeople(keys)
+		if err != nil {
+			return err
+		}
+		c := roster.Changes{AbsentFor: grown}
+		for _, p := range people {
+			e.parkOne(&c, p)
+		}
+		return e.tx.SyncApply(e.state.Name, c)
+	})
+}
+
+func (e *ending) parkOne(c *roster.Changes, p roster.Person) {
+	key, err := parseKey(p.Key)
+	h := e.index.find(key)
+	if err != nil || h == nil || h.is(flagSeen) || p.Agreement != e.state.Name {
+		return
+	}
+	c.Mentioned = append(c.Mentioned, p.Key)
+	if to := e.elsewhere[key]; to != "" {
+		p.Agreement, p.Hash = to, 0
+		c.Put = append(c.Put, p)
+		return
+	}
+	if l, ok := e.lossOf(h, p); ok {
+		c.Park = append(c.Park, l)
+	}
+	switch {
+	case p.Status == user.Inactive && p.InactiveReason == user.Absent:
+		c.Absent = append(c.Absent, p.Key)
+	case p.Status == user.Inactive && !p.InFlight:
+		p.InactiveReason, p.Absent = user.Absent, 0
+		c.Put = append(c.Put, p)
+	}
+}
+
+// lossOf returns what an unseen person loses.
+func (e *ending) lossOf(h *heldPerson, p roster.Person) (roster.Loss, bool) {
+	kind := e.kindOf(h)
+	return roster.Loss{Agreement: e.state.Name, Key: p.Key, Kind: kind, UserID: p.UserID, DN: p.DN, Value: e.replaced[h.key].Key,
+		Evidence: "inferred", Server: e.facts.Server, Since: e.start, Hash: p.Hash}, kind != ""
+}
+
+// judge asks the guard about everything that is pending.
+func (e *ending) judge() error {
+	t, err := e.tx.SyncTally(e.state.Name, e.window())
+	if err != nil {
+		return err
+	}
+	e.hold(t)
+	return nil
+}
+
+func (e *ending) hold(t roster.Tally) {
+	e.holds = judge(e.o.Agreement.Guard, t)
+	s := e.state
+	changed := s.ScopeFP != "" && (s.ScopeFP != e.facts.ScopeFP || s.MapFP != e.facts.MapFP)
+	e.result.Held = nil
+	for i := range e.holds {
+		h := &e.holds[i]
+		h.Changed = changed
+		if e.accepts(h.Measure.Kind) {
+			e.o.Log.Info(fmt.Sprintf("%s: accepted: %s", s.Name, *h))
+		} else {
+			e.result.Held = append(e.result.Held, *h)
+		}
+	}
+}
+
+// accepts tells whether an administrator has spoken for losses of that kind.
+func (e *ending) accepts(k roster.Kind) bool {
+	return e.o.AcceptRemovals || e.o.AdoptKeys && k == roster.LossReplaced
+}
+
+// pretend is carryOut for a dry run: it counts and writes nothing.
+func (e *ending) pretend(ctx context.Context, tx Reader) error {
+	e.result = e.run.result
+	losses := e.parked
+	err := e.eachUnseen(ctx, func(h *heldPerson) bool { return e.kindOf(h) != "" }, func(keys []string) error {
+		people, err := tx.SyncPeople(keys)
+		for _, p := range people {
+			if k, err := parseKey(p.Key); err == nil && p.Agreement == e.state.Name {
+				l, _ := e.lossOf(e.index.find(k), p)
+				losses = append(losses, l)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	t, err := tx.SyncTally(e.state.Name, e.window())
+	if err != nil {
+		return err
+	}
+	t.Pending = make(map[roster.Measure]int)
+	for _, l := range losses {
+		t.Pending[measureOf(l)]++
+	}
+	e.hold(t)
+	for _, l := range losses {
+		if held(e.result.Held, l) {
+			e.result.Pending++
+			e.countWaiting(l.Key, false)
+		} else {
+			e.count(l)
+		}
+	}
+	return nil
+}
+
+// count adds a loss that is applied to the result and to the news.
+func (e *ending) count(l roster.Loss) {
+	tell := func(change, reason string) {
+		e.news = append(e.news, Change{e.state.Name, change, l.UserID, l.DN, reason})
+	}
+	switch l.Kind {
+	case roster.LossAbsent, roster.LossDisabled, roster.LossExpired:
+		e.result.Deactivated++
+		k, _ := parseKey(l.Key)
+		delete(e.waiting, k)
+		tell("deactivated", string(l.Kind))
+	case roster.LossRemoved:
+		e.result.Removed++
+		tell("removed", "absent")
+	case roster.LossReplaced:
+		if e.o.AdoptKeys {
+			e.result.Returned++
+			tell("returned", "adopted under a new key")
+		} else {
+			e.result.Removed++
+			tell("removed", "replaced")
+		}
+	default:
+		e.countWaiting(l.Key, true)
+	}
+}
+
+// countWaiting counts somebody who was not counted while the losses waited.
+func (e *ending) countWaiting(key string, changed bool) {
+	k, err := parseKey(key)
+	if err != nil || !e.waiting[k] {
+		return
+	}
+	delete(e.waiting, k)
+	if changed {
+		e.result.Updated++
+	} else {
+		e.result.Unchanged++
+	}
+}
+
+// reportRefused counts and tells who is refused now.
+func (r *run) reportRefused(ctx context.Context) error {
+	each := func(x roster.Reject) error {
+		if x.Partial && x.Reason == "fault" {
+			r.o.Log.Warn(fmt.Sprintf("%s: a value was not taken: %s", r.state.Name, x.Detail), "dn", x.DN)
+			return nil
+		}
+		r.result.Refused++
+		reason := x.Reason
+		if x.Detail != "" {
+			reason += ": " + x.Detail
+		}
+		r.o.OnChange(Change{r.state.Name, "refused", x.UserID, x.DN, reason})
+		return nil
+	}
+	if r.o.DryRun {
+		for _, x := range r.refuse {
+			each(x)
+		}
+		return nil
+	}
+	err := r.o.Store.Read(ctx, func(tx Reader) error { return tx.SyncRejects(r.state.Name, each) })
+	if err != nil {
+		return r.storeError("listing who is refused", err)
+	}
+	return nil
+}

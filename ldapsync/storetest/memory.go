@@ -1,0 +1,342 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/dirpin/dirpin/internal/roster"
+	"github.com/dirpin/dirpin/internal/user"
+	"github.com/dirpin/dirpin/ldapsync"
+)
+
+// Memory is a store in memory. Its fields are for tests to look at and to
+// prepare, while no transaction runs.
+type Memory struct {
+	mu sync.Mutex
+	State
+	Fail func(step string) error // asked before each writing step; an error makes it fail
+}
+
+// State is everything that a Memory holds.
+type State struct {
+	Agreements map[string]roster.Agreement
+	People     map[int64]roster.Person
+	Passwords  map[int64]bool // local users that have a password of their own
+	Pending    map[string][]roster.Loss
+	Applied    []roster.Loss
+	Rejects    map[string]roster.Reject
+	Excluded   map[string]string // key → agreement
+	NextID     int64
+}
+
+// NewMemory returns an empty store.
+func NewMemory() *Memory {
+	return &Memory{State: State{Agreements: map[string]roster.Agreement{}, People: map[int64]roster.Person{}, Passwords: map[int64]bool{},
+		Pending: map[string][]roster.Loss{}, Rejects: map[string]roster.Reject{}, Excluded: map[string]string{}, NextID: 1}}
+}
+
+func (s State) clone() State {
+	s.Agreements, s.People, s.Passwords = maps.Clone(s.Agreements), maps.Clone(s.People), maps.Clone(s.Passwords)
+	s.Pending, s.Rejects, s.Excluded = maps.Clone(s.Pending), maps.Clone(s.Rejects), maps.Clone(s.Excluded)
+	for k, v := range s.Pending {
+		s.Pending[k] = slices.Clone(v)
+	}
+	s.Applied = slices.Clone(s.Applied)
+	return s
+}
+
+// Read implements ldapsync.Store.
+func (m *Memory) Read(_ context.Context, f func(ldapsync.Reader) error) error {
+	m.mu.Lock()
+	s := m.State.clone()
+	m.mu.Unlock()
+	return f(&tx{s: &s})
+}
+
+// Write implements ldapsync.Store.
+func (m *Memory) Write(_ context.Context, f func(ldapsync.Writer) error) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.State.clone()
+	if err := f(&tx{s: &s, fail: m.Fail}); err != nil {
+		return err
+	}
+	if m.Fail != nil {
+		if err := m.Fail("commit"); err != nil {
+			return err
+		}
+	}
+	m.State = s
+	return nil
+}
+
+// User returns the user of that id, or nil.
+func (m *Memory) User(id string) *roster.Person {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, p := range m.People {
+		if user.Fold(p.UserID) == user.Fold(id) {
+			return &p
+		}
+	}
+	return nil
+}
+
+// AddLocal adds a local user with a password and returns its ID.
+func (m *Memory) AddLocal(id string) int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := m.NextID
+	m.NextID++
+	m.People[n] = roster.Person{User: user.User{ID: n, UserID: id, Status: user.Local}}
+	m.Passwords[n] = true
+	return n
+}
+
+// SetInFlight says whether a job pushes something for the user.
+func (m *Memory) SetInFlight(id string, inFlight bool) {
+	p := m.User(id)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	p.InFlight = inFlight
+	m.People[p.ID] = *p
+}
+
+type tx struct {
+	s    *State
+	fail func(string) error
+}
+
+func (t *tx) step(name string) error {
+	if t.fail == nil {
+		return nil
+	}
+	return t.fail(name)
+}
+
+func (t *tx) SyncAgreement(name string) (roster.Agreement, error) {
+	a := t.s.Agreements[name]
+	a.Name = name
+	return a, nil
+}
+
+func (t *tx) SyncIndex(agreement string, yield func(roster.Held) error) error {
+	for _, p := range t.s.People {
+		if p.Agreement != agreement || p.Key == "" {
+			continue
+		}
+		h := roster.Held{Key: p.Key, Hash: p.Hash, Inactive: p.InactiveReason, Absent: p.Absent, Pending: len(t.s.Pending[agreement+"\x00"+p.Key]) > 0}
+		if err := yield(h); err != nil {
+			return err
+		}
+	}
+	for key, a := range t.s.Excluded {
+		if a == agreement {
+			if err := yield(roster.Held{Key: key, Excluded: true}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (t *tx) SyncPeople(keys []string) ([]roster.Person, error) {
+	return t.people(func(p roster.Person) bool { return p.Key != "" && slices.Contains(keys, p.Key) }), nil
+}
+
+func (t *tx) SyncClaimants(folded []string) ([]roster.Person, error) {
+	return t.people(func(p roster.Person) bool { return slices.Contains(folded, user.Fold(p.UserID)) }), nil
+}
+
+func (t *tx) people(want func(roster.Person) bool) []roster.Person {
+	var found []roster.Person
+	for _, p := range t.s.People {
+		if want(p) {
+			p.Departments = slices.Clone(p.Departments)
+			found = append(found, p)
+		}
+	}
+	return found
+}
+
+func (t *tx) SyncPending(agreement, after string, yield func(roster.Loss) error) error {
+	for _, k := range slices.Sorted(maps.Keys(t.s.Pending)) {
+		a, key, _ := strings.Cut(k, "\x00")
+		if a != agreement || key <= after {
+			continue
+		}
+		for _, l := range t.s.Pending[k] {
+			if err := yield(l); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (t *tx) SyncRejects(agreement string, yield func(roster.Reject) error) error {
+	for _, k := range slices.Sorted(maps.Keys(t.s.Rejects)) {
+		if x := t.s.Rejects[k]; agreement == "" || x.Agreement == agreement {
+			if err := yield(x); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (t *tx) SyncTally(agreement string, since time.Time) (roster.Tally, error) {
+	y := roster.Tally{Pending: map[roster.Measure]int{}, Applied: map[roster.Measure]int{}}
+	for _, p := range t.s.People {
+		if p.Agreement == agreement {
+			y.Total++
+			if p.Status == user.Active {
+				y.Active++
+			}
+		}
+	}
+	for _, ls := range t.s.Pending {
+		for _, l := range ls {
+			if l.Agreement == agreement {
+				y.Pending[roster.Measure{Kind: l.Kind, Field: l.Field}]++
+			}
+		}
+	}
+	counted := map[roster.Loss]bool{}
+	for _, l := range t.s.Applied {
+		once := roster.Loss{Key: l.Key, Kind: l.Kind, Field: l.Field}
+		if l.Agreement == agreement && !l.Accepted && !l.Since.Before(since) && !counted[once] {
+			counted[once] = true
+			y.Applied[roster.Measure{Kind: l.Kind, Field: l.Field}]++
+		}
+	}
+	return y, nil
+}
+
+func (t *tx) SyncAdvance(agreement string, seq int64) error {
+	if err := t.step("advance"); err != nil {
+		return err
+	}
+	a := t.s.Agreements[agreement]
+	if a.Seq != seq {
+		return roster.ErrMoved
+	}
+	a.Name = agreement
+	a.Seq++
+	t.s.Agreements[agreement] = a
+	return nil
+}
+
+func (t *tx) SyncSave(a roster.Agreement) error {
+	a.Seq = t.s.Agreements[a.Name].Seq
+	t.s.Agreements[a.Name] = a
+	return t.step("save")
+}
+
+func (t *tx) SyncApply(agreement string, c roster.Changes) error {
+	if err := t.step("apply"); err != nil {
+		return err
+	}
+	for _, p := range c.Remove {
+		delete(t.s.People, p.ID)
+		delete(t.s.Passwords, p.ID)
+		delete(t.s.Pending, agreement+"\x00"+p.Key)
+	}
+	if err := t.put(c.Put); err != nil {
+		return err
+	}
+	t.park(agreement, c.Mentioned, c.Park)
+	t.s.Applied = append(t.s.Applied, c.Applied...)
+	for _, x := range c.Reject {
+		k := agreement + "\x00" + x.Key
+		if old, ok := t.s.Rejects[k]; ok {
+			x.Since = old.Since
+		}
+		t.s.Rejects[k] = x
+	}
+	for _, key := range c.Admit {
+		delete(t.s.Rejects, agreement+"\x00"+key)
+	}
+	for id, p := range t.s.People {
+		if p.Key != "" && p.Agreement == agreement && slices.Contains(c.Absent, p.Key) {
+			p.Absent += c.AbsentFor
+			t.s.People[id] = p
+		}
+	}
+	return nil
+}
+
+func (t *tx) put(people []roster.Person) error {
+	for i := range people {
+		p := people[i]
+		if strings.Contains(p.LastName, "poison") {
+			return &roster.RowError{Key: p.Key, Err: errors.New("poison")}
+		}
+		if p.ID == 0 {
+			p.ID = t.s.NextID
+			t.s.NextID++
+		}
+		if p.DropPassword {
+			delete(t.s.Passwords, p.ID)
+			p.DropPassword = false
+		}
+		p.Manager = t.s.People[p.ID].Manager
+		p.InFlight = t.s.People[p.ID].InFlight
+		t.s.People[p.ID] = p
+	}
+	ids, keys := map[string]bool{}, map[string]bool{}
+	for _, p := range t.s.People {
+		if f := user.Fold(p.UserID); ids[f] {
+			return errors.New("two users have the id " + f)
+		}
+		if p.Key != "" && keys[p.Key] {
+			return errors.New("two users have the key " + p.Key)
+		}
+		ids[user.Fold(p.UserID)], keys[p.Key] = true, true
+	}
+	return nil
+}
+
+func (t *tx) park(agreement string, mentioned []string, park []roster.Loss) {
+	old := map[roster.Loss]time.Time{}
+	for _, key := range mentioned {
+		for _, l := range t.s.Pending[agreement+"\x00"+key] {
+			old[roster.Loss{Key: l.Key, Kind: l.Kind, Field: l.Field}] = l.Since
+		}
+		delete(t.s.Pending, agreement+"\x00"+key)
+	}
+	for _, l := range park {
+		if since, ok := old[roster.Loss{Key: l.Key, Kind: l.Kind, Field: l.Field}]; ok {
+			l.Since = since
+		}
+		k := agreement + "\x00" + l.Key
+		t.s.Pending[k] = append(t.s.Pending[k], l)
+	}
+}
+
+func (t *tx) LinkManagers() (dangling int, err error) {
+	byDN := map[string]string{}
+	for _, p := range t.s.People {
+		if p.DNNorm != "" {
+			byDN[p.DNNorm] = p.UserID
+		}
+	}
+	for id, p := range t.s.People {
+		if p.Status == user.Local {
+			continue
+		}
+		p.Manager = ""
+		if p.ManagerDN != "" {
+			if p.Manager = byDN[p.ManagerDN]; p.Manager == "" {
+				dangling++
+			}
+		}
+		t.s.People[id] = p
+	}
+	return dangling, nil
+}

@@ -1,0 +1,310 @@
+package ldapsync
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/dirpin/dirpin/internal/roster"
+	"github.com/dirpin/dirpin/internal/user"
+)
+
+// batchSize is how many changed people a transaction takes: a tenth of a
+// second, so that jobs are not kept waiting.
+const batchSize = 10_000
+
+// run is one synchronization of one agreement.
+type run struct {
+	o       Options
+	dir     Directory
+	facts   Facts
+	state   roster.Agreement
+	start   time.Time
+	index   *index
+	batch   map[rawKey]*Entry
+	order   []rawKey // of the batch
+	usable  int      // entries that could be users
+	rejects map[rawKey]bool
+	waiting map[rawKey]bool // seen, with losses and no gain: counted when the guard has spoken
+	result  Result
+
+	// A dry run writes nothing and so has to remember.
+	claims map[string]string // folded user id → key that was added
+	parked []roster.Loss
+	refuse []roster.Reject
+}
+
+// Run synchronizes one agreement. An error is of class ErrConfig, ErrDirectory
+// or ErrBusy, or the store's; what was gained until then stays, and nobody has
+// lost anything. Where the guard holds losses, Result.Held says so.
+func Run(ctx context.Context, o Options) (Result, error) {
+	o = o.withDefaults()
+	r := &run{o: o, start: o.Now(), batch: make(map[rawKey]*Entry), rejects: make(map[rawKey]bool), waiting: make(map[rawKey]bool), claims: make(map[string]string)}
+	r.result = Result{Agreement: o.Agreement.Name, DryRun: o.DryRun}
+	began := time.Now()
+	err := r.all(ctx)
+	r.result.Duration = time.Since(began)
+	if errors.Is(err, roster.ErrMoved) {
+		err = &classed{ErrBusy, fmt.Errorf("%s: %w", o.Agreement.Name, err)}
+	}
+	return r.result, err
+}
+
+func (r *run) all(ctx context.Context) error {
+	a := r.o.Agreement
+	if a.Method != "" && a.Method != "auto" && a.Method != "full" {
+		return configError(fmt.Errorf("%s: method %s is not in this version of dirpin yet; use auto or full", a.Name, a.Method))
+	}
+	if err := r.load(ctx); err != nil {
+		return err
+	}
+	var err error
+	if r.dir, err = r.o.Connect(ctx, ConnectOptions{Agreement: a, Password: r.o.Password, Seed: r.state.Seed, Log: r.o.Log}); err != nil {
+		return err
+	}
+	defer r.dir.Close()
+	r.facts = r.dir.Facts()
+	r.result.Server = r.facts.Server
+	if err := r.checkIdentity(); err != nil {
+		return err
+	}
+	if err := r.dir.Entries(ctx, func(e *Entry) error { return r.take(ctx, e) }); err != nil {
+		return err // what was not written yet is not: it comes again
+	}
+	if err := r.flush(ctx); err != nil {
+		return err
+	}
+	r.o.OnProgress(r.result.Entries)
+	r.result.Referrals = r.dir.Facts().Referrals
+	if r.result.Entries > 0 && r.usable == 0 {
+		return directoryError(fmt.Errorf("%s: %s: none of the %d entries has a user id that can be taken: the bind account may not read it, or `attributes` names another one; nothing was changed",
+			a.Name, r.facts.Server, r.result.Entries))
+	}
+	return r.finish(ctx)
+}
+
+// load reads what is known of the agreement and its people.
+func (r *run) load(ctx context.Context) error {
+	name := r.o.Agreement.Name
+	err := r.o.Store.Read(ctx, func(tx Reader) (err error) {
+		if r.state, err = tx.SyncAgreement(name); err != nil {
+			return err
+		}
+		r.index, err = loadIndex(tx, name, r.grown(), r.o.Agreement.Grace)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("%s: reading who is held: %w", name, err)
+	}
+	r.state.Name = name
+	if r.state.Seed == 0 {
+		// Random: whoever edits his own entry must not be able to make a change
+		// that has the same hash.
+		var seed [8]byte
+		rand.Read(seed[:]) // never fails
+		r.state.Seed = binary.LittleEndian.Uint64(seed[:]) | 1
+	}
+	return nil
+}
+
+// grown is how much longer those who are absent are so: observed time. A clock
+// that jumps, or a directory that was dead for days, counts for no more than
+// two intervals.
+func (r *run) grown() time.Duration {
+	if r.state.CompletedAt.IsZero() {
+		return 0
+	}
+	most := 2 * r.o.Agreement.Interval
+	if r.o.Agreement.Interval <= 0 {
+		most = 24 * time.Hour // synchronized by hand, or by cron
+	}
+	return max(0, min(r.start.Sub(r.state.CompletedAt), most))
+}
+
+// checkIdentity refuses a directory that is another one than last time.
+func (r *run) checkIdentity() error {
+	s, f, name := &r.state, r.facts, r.o.Agreement.Name
+	if s.KeyAttribute != "" && s.KeyAttribute != f.KeyAttribute && !r.o.AdoptKeys {
+		return configError(fmt.Errorf("%s: %s identifies people by %s, and until now they were by %s: everyone would be somebody new; `dirpin sync --adopt-keys %s` takes the same user id for the same person",
+			name, f.Server, f.KeyAttribute, s.KeyAttribute, name))
+	}
+	if s.Directory != "" && f.Identity != "" && s.Directory != f.Identity && !r.o.AdoptKeys {
+		return configError(fmt.Errorf("%s: %s is another directory (%s) than the one synchronized until now (%s): give it an agreement of its own, or `dirpin sync --adopt-keys %s` takes the same user id for the same person",
+			name, f.Server, f.Identity, s.Directory, name))
+	}
+	s.Kind, s.KeyAttribute, s.Directory = f.Kind, f.KeyAttribute, or(f.Identity, s.Directory)
+	return nil
+}
+
+// take receives one entry of the answer.
+func (r *run) take(ctx context.Context, e *Entry) error {
+	r.result.Entries++
+	if r.result.Entries%1000 == 0 {
+		r.o.OnProgress(r.result.Entries)
+	}
+	key, err := parseKey(e.Person.Key)
+	if err != nil {
+		return directoryError(fmt.Errorf("%s: %s: %w", r.o.Agreement.Name, r.facts.Server, err))
+	}
+	if e.Refuse == nil {
+		r.usable++
+	}
+	if h := r.index.find(key); h != nil {
+		h.flags |= flagSeen
+		if h.is(flagExcluded) {
+			return nil
+		}
+		if e.Refuse == nil && !r.o.Full && h.settled(e.Person.Hash) {
+			r.result.Unchanged++
+			return nil
+		}
+	}
+	if _, again := r.batch[key]; !again {
+		r.order = append(r.order, key)
+	}
+	r.batch[key] = e // of several mentions the last
+	if len(r.batch) < batchSize {
+		return nil
+	}
+	return r.flush(ctx)
+}
+
+// flush writes the batch. Nothing is written while every entry so far is one
+// that cannot be a user: then the answer as a whole is at fault.
+func (r *run) flush(ctx context.Context) error {
+	if len(r.batch) == 0 || r.usable == 0 {
+		return nil
+	}
+	for {
+		p, err := r.write(ctx)
+		if row := new(roster.RowError); errors.As(err, &row) {
+			if bad := r.rejectRow(row); bad {
+				continue
+			}
+		}
+		if err != nil {
+			return r.storeError("writing what the directory says", err)
+		}
+		r.account(p)
+		clear(r.batch)
+		r.order = r.order[:0]
+		return nil
+	}
+}
+
+func (r *run) storeError(doing string, err error) error {
+	return fmt.Errorf("%s: %s: %w", r.o.Agreement.Name, doing, err)
+}
+
+// rejectRow makes a reject of the one entry that the store cannot take, so
+// that the others are not held up for ever.
+func (r *run) rejectRow(row *roster.RowError) bool {
+	key, err := parseKey(row.Key)
+	e := r.batch[key]
+	if err != nil || e == nil || e.Refuse != nil {
+		return false
+	}
+	r.o.Log.Error(fmt.Sprintf("%s: an entry cannot be stored", r.o.Agreement.Name), "dn", e.Person.DN, "error", row.Err)
+	e.Refuse = &roster.Reject{Key: row.Key, DN: e.Person.DN, UserID: e.Person.UserID, Reason: "fault", Detail: "the store cannot take it"}
+	return true
+}
+
+// write decides about the batch and, in the same transaction, does it.
+func (r *run) write(ctx context.Context) (p plan, err error) {
+	decide := func(tx Reader) error {
+		p, err = r.decide(tx)
+		return err
+	}
+	if r.o.DryRun {
+		return p, r.o.Store.Read(ctx, decide)
+	}
+	state := r.state
+	err = r.o.Store.Write(ctx, func(tx Writer) error {
+		if err := r.advance(tx, &state); err != nil {
+			return err
+		}
+		if err := decide(tx); err != nil {
+			return err
+		}
+		return tx.SyncApply(state.Name, p.Changes)
+	})
+	if err == nil {
+		r.state = state
+	}
+	return p, err
+}
+
+// advance begins a writing transaction; the first one of an agreement also
+// keeps what the directory is, and the seed of its hashes.
+func (r *run) advance(tx Writer, state *roster.Agreement) error {
+	if err := tx.SyncAdvance(state.Name, state.Seq); err != nil {
+		return err
+	}
+	state.Seq++
+	return tx.SyncSave(*state)
+}
+
+// decide reads what is stored about the batch and compares.
+func (r *run) decide(tx Reader) (plan, error) {
+	d := &differ{agreement: r.state.Name, adoptLocal: r.o.Agreement.AdoptLocal, server: r.facts.Server, now: r.start, first: r.state.CompletedAt.IsZero(),
+		claimed: func(folded string) string { return r.claims[folded] },
+		people:  make(map[string]roster.Person), claimants: make(map[string]roster.Person)}
+	keys := make([]string, 0, len(r.order))
+	var folded []string
+	for _, k := range r.order {
+		e := r.batch[k]
+		keys = append(keys, e.Person.Key)
+		if e.Person.UserID != "" {
+			folded = append(folded, user.Fold(e.Person.UserID))
+		}
+	}
+	people, err := tx.SyncPeople(keys)
+	if err != nil {
+		return d.plan, err
+	}
+	for _, p := range people {
+		d.people[p.Key] = p
+	}
+	claimants, err := tx.SyncClaimants(folded)
+	if err != nil {
+		return d.plan, err
+	}
+	for _, p := range claimants {
+		d.claimants[user.Fold(p.UserID)] = p
+	}
+	for _, k := range r.order {
+		d.entry(r.batch[k])
+	}
+	return d.plan, nil
+}
+
+// account adds a plan that was carried out to the result.
+func (r *run) account(p plan) {
+	r.result.Added += p.added
+	r.result.Updated += p.updated
+	r.result.Unchanged += p.unchanged
+	r.result.Returned += p.returned
+	for _, x := range p.Reject {
+		if k, err := parseKey(x.Key); err == nil {
+			r.rejects[k] = true
+		}
+	}
+	for _, key := range p.waiting {
+		if k, err := parseKey(key); err == nil {
+			r.waiting[k] = true
+		}
+	}
+	if r.o.DryRun {
+		for _, x := range p.Put {
+			r.claims[user.Fold(x.UserID)] = x.Key
+		}
+		r.parked = append(r.parked, p.Park...)
+		r.refuse = append(r.refuse, p.Reject...)
+	}
+	for _, c := range p.news {
+		r.o.OnChange(c)
+	}
+}
