@@ -31,18 +31,19 @@ type State struct {
 	Applied    []roster.Loss
 	Rejects    map[string]roster.Reject
 	Excluded   map[string]string // key → agreement
+	Marked     map[int64]bool    // whose manager has to be found again
 	NextID     int64
 }
 
 // NewMemory returns an empty store.
 func NewMemory() *Memory {
 	return &Memory{State: State{Agreements: map[string]roster.Agreement{}, People: map[int64]roster.Person{}, Passwords: map[int64]bool{},
-		Pending: map[string][]roster.Loss{}, Rejects: map[string]roster.Reject{}, Excluded: map[string]string{}, NextID: 1}}
+		Pending: map[string][]roster.Loss{}, Rejects: map[string]roster.Reject{}, Excluded: map[string]string{}, Marked: map[int64]bool{}, NextID: 1}}
 }
 
 func (s State) clone() State {
 	s.Agreements, s.People, s.Passwords = maps.Clone(s.Agreements), maps.Clone(s.People), maps.Clone(s.Passwords)
-	s.Pending, s.Rejects, s.Excluded = maps.Clone(s.Pending), maps.Clone(s.Rejects), maps.Clone(s.Excluded)
+	s.Pending, s.Rejects, s.Excluded, s.Marked = maps.Clone(s.Pending), maps.Clone(s.Rejects), maps.Clone(s.Excluded), maps.Clone(s.Marked)
 	for k, v := range s.Pending {
 		s.Pending[k] = slices.Clone(v)
 	}
@@ -243,6 +244,7 @@ func (t *tx) SyncApply(agreement string, c roster.Changes) error {
 		return err
 	}
 	for _, p := range c.Remove {
+		t.mark(p.ID, t.s.People[p.ID].DNNorm)
 		delete(t.s.People, p.ID)
 		delete(t.s.Passwords, p.ID)
 		delete(t.s.Pending, agreement+"\x00"+p.Key)
@@ -285,6 +287,8 @@ func (t *tx) put(people []roster.Person) error {
 			delete(t.s.Passwords, p.ID)
 			p.DropPassword = false
 		}
+		t.mark(p.ID, t.s.People[p.ID].DNNorm, p.DNNorm)
+		t.s.Marked[p.ID] = true
 		p.Manager = t.s.People[p.ID].Manager
 		p.InFlight = t.s.People[p.ID].InFlight
 		t.s.People[p.ID] = p
@@ -300,6 +304,16 @@ func (t *tx) put(people []roster.Person) error {
 		ids[user.Fold(p.UserID)], keys[p.Key] = true, true
 	}
 	return nil
+}
+
+// mark has the manager found again of everyone below one of these DNs.
+func (t *tx) mark(changed int64, dns ...string) {
+	delete(t.s.Marked, changed)
+	for id, p := range t.s.People {
+		if p.ManagerDN != "" && slices.Contains(dns, p.ManagerDN) {
+			t.s.Marked[id] = true
+		}
+	}
 }
 
 func (t *tx) park(agreement string, mentioned []string, park []roster.Loss) {
@@ -326,8 +340,10 @@ func (t *tx) LinkManagers() (dangling int, err error) {
 			byDN[p.DNNorm] = p.UserID
 		}
 	}
-	for id, p := range t.s.People {
-		if p.Status == user.Local {
+	for id := range t.s.Marked {
+		p, ok := t.s.People[id]
+		delete(t.s.Marked, id)
+		if !ok || p.Status == user.Local {
 			continue
 		}
 		p.Manager = ""

@@ -1,0 +1,358 @@
+package storetest
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/dirpin/dirpin/internal/roster"
+	"github.com/dirpin/dirpin/internal/user"
+	"github.com/dirpin/dirpin/ldapsync"
+)
+
+// suite is a store under test, and what else a test has to do to it.
+type suite struct {
+	*testing.T
+	store ldapsync.Store
+	seq   map[string]int64
+	now   time.Time
+}
+
+// Run has a store pass everything that ldapsync.Store promises. Open returns
+// an empty store.
+func Run(t *testing.T, open func(t *testing.T) ldapsync.Store) {
+	for name, test := range map[string]func(*suite){
+		"agreement": (*suite).agreement, "people": (*suite).people, "swap": (*suite).swap, "pending": (*suite).pending,
+		"tally": (*suite).tally, "rejects": (*suite).rejects, "managers": (*suite).managers, "rollback": (*suite).rollback, "absence": (*suite).absence,
+	} {
+		t.Run(name, func(t *testing.T) {
+			test(&suite{T: t, store: open(t), seq: map[string]int64{}, now: time.Date(2026, 11, 24, 2, 0, 0, 0, time.UTC)})
+		})
+	}
+}
+
+// write runs f after advancing the agreement.
+func (s *suite) write(agreement string, f func(ldapsync.Writer) error) {
+	s.Helper()
+	err := s.store.Write(s.Context(), func(tx ldapsync.Writer) error {
+		if err := tx.SyncAdvance(agreement, s.seq[agreement]); err != nil {
+			return err
+		}
+		return f(tx)
+	})
+	if err != nil {
+		s.Fatalf("writing: %v", err)
+	}
+	s.seq[agreement]++
+}
+
+func (s *suite) apply(agreement string, c roster.Changes) {
+	s.Helper()
+	s.write(agreement, func(tx ldapsync.Writer) error { return tx.SyncApply(agreement, c) })
+}
+
+func (s *suite) read(f func(ldapsync.Reader) error) {
+	s.Helper()
+	if err := s.store.Read(s.Context(), f); err != nil {
+		s.Fatalf("reading: %v", err)
+	}
+}
+
+func key(n byte) string {
+	return "00000000-0000-0000-0000-0000000000" + string([]byte{'0' + n/10, '0' + n%10})
+}
+
+func person(agreement string, n byte, id string) roster.Person {
+	return roster.Person{User: user.User{UserID: id, FirstName: "First " + id, LastName: "Läst %_\\ " + id, MiddleName: "M", Departments: []string{"12", "Sales, EMEA"}, Mail: id + "@x",
+		Telephone: "+1", Language: "nl", Status: user.Active, Agreement: agreement, Key: key(n), DN: "UID=" + id + ",dc=x"},
+		DNNorm: "uid=" + user.Fold(id) + ",dc=x", Hash: 1<<63 + uint64(n)}
+}
+
+// all returns the people of the numbers by user id, and checks that those of
+// their ids are the same.
+func (s *suite) all(numbers ...byte) map[string]roster.Person {
+	s.Helper()
+	found := make(map[string]roster.Person)
+	s.read(func(tx ldapsync.Reader) error {
+		var keys, ids []string
+		for _, n := range numbers {
+			keys = append(keys, key(n))
+		}
+		people, err := tx.SyncPeople(keys)
+		for _, p := range people {
+			found[p.UserID] = p
+			ids = append(ids, user.Fold(p.UserID))
+		}
+		if err != nil {
+			return err
+		}
+		claimants, err := tx.SyncClaimants(ids)
+		if len(claimants) != len(people) {
+			s.Errorf("%d people by key, %d by user id", len(people), len(claimants))
+		}
+		return err
+	})
+	return found
+}
+
+func (s *suite) agreement() {
+	s.read(func(tx ldapsync.Reader) error {
+		a, err := tx.SyncAgreement("corp")
+		if a != (roster.Agreement{Name: "corp"}) {
+			s.Errorf("unknown, but %+v", a)
+		}
+		return err
+	})
+	want := roster.Agreement{Name: "corp", Kind: "ad", KeyAttribute: "objectGUID", Directory: "dc=x y", Seed: 1<<63 + 5, ScopeFP: "s", MapFP: "m", Server: "dc1:636", CompletedAt: s.now}
+	s.write("corp", func(tx ldapsync.Writer) error { return tx.SyncSave(want) })
+	want.Seq = 1
+	s.read(func(tx ldapsync.Reader) error {
+		a, err := tx.SyncAgreement("corp")
+		if !a.CompletedAt.Equal(want.CompletedAt) {
+			s.Errorf("completed at %v", a.CompletedAt)
+		}
+		if a.CompletedAt = want.CompletedAt; a != want {
+			s.Errorf("got  %+v\nwant %+v", a, want)
+		}
+		return err
+	})
+	for _, seq := range []int64{0, 2} {
+		err := s.store.Write(s.Context(), func(tx ldapsync.Writer) error { return tx.SyncAdvance("corp", seq) })
+		if !errors.Is(err, roster.ErrMoved) {
+			s.Errorf("advancing from %d: %v", seq, err)
+		}
+	}
+}
+
+func (s *suite) people() {
+	a := person("corp", 1, "Anna")
+	s.apply("corp", roster.Changes{Put: []roster.Person{a, person("corp", 2, "berta"), person("other", 3, "carla")}})
+	all := s.all(1, 2, 3, 4)
+	got := all["Anna"]
+	if len(all) != 3 || got.ID == 0 {
+		s.Fatalf("people: %+v", all)
+	}
+	a.ID = got.ID
+	if got.FirstName != a.FirstName || got.LastName != a.LastName || got.MiddleName != a.MiddleName || got.Mail != a.Mail || got.Telephone != a.Telephone || got.Language != a.Language ||
+		got.DN != a.DN || got.DNNorm != a.DNNorm || got.Hash != a.Hash || got.Key != a.Key || got.Status != a.Status || got.Agreement != "corp" || !slices.Equal(got.Departments, a.Departments) {
+		s.Errorf("got  %+v\nwant %+v", got, a)
+	}
+	a.Status, a.InactiveReason, a.Departments, a.Mail, a.Hash, a.Agreement, a.Key = user.Inactive, user.Disabled, nil, "", 0, "other", key(9)
+	s.apply("corp", roster.Changes{Put: []roster.Person{a}, Remove: []roster.Person{all["berta"]}})
+	all = s.all(1, 2, 3, 9)
+	got = all["Anna"]
+	if len(all) != 2 || got.ID != a.ID || got.InactiveReason != user.Disabled || got.Mail != "" || len(got.Departments) != 0 || got.Hash != 0 || got.Agreement != "other" {
+		s.Errorf("changed: %+v", all)
+	}
+	held := map[string]roster.Held{}
+	s.read(func(tx ldapsync.Reader) error {
+		return tx.SyncIndex("other", func(h roster.Held) error { held[h.Key] = h; return nil })
+	})
+	if len(held) != 2 || held[key(9)].Inactive != user.Disabled || held[key(3)].Hash != 1<<63+3 {
+		s.Errorf("held: %+v", held)
+	}
+}
+
+func (s *suite) swap() {
+	s.apply("corp", roster.Changes{Put: []roster.Person{person("corp", 1, "a"), person("corp", 2, "b"), person("corp", 3, "c"), person("corp", 4, "d")}})
+	all := s.all(1, 2, 3, 4)
+	a, b, c, d := all["a"], all["b"], all["c"], all["d"]
+	a.UserID, b.UserID, c.UserID = "B", "c", "A"
+	n := person("corp", 5, "d")
+	s.apply("corp", roster.Changes{Remove: []roster.Person{d}, Put: []roster.Person{n, a, b, c}})
+	all = s.all(1, 2, 3, 4, 5)
+	if len(all) != 4 || all["B"].ID != a.ID || all["c"].ID != b.ID || all["A"].ID != c.ID || all["d"].Key != key(5) {
+		s.Errorf("after the swap: %+v", all)
+	}
+}
+
+func (s *suite) pendingOf(agreement, after string) []roster.Loss {
+	var ls []roster.Loss
+	s.read(func(tx ldapsync.Reader) error {
+		return tx.SyncPending(agreement, after, func(l roster.Loss) error { ls = append(ls, l); return nil })
+	})
+	return ls
+}
+
+func (s *suite) pending() {
+	s.apply("corp", roster.Changes{Put: []roster.Person{person("corp", 1, "a"), person("corp", 2, "b"), person("corp", 3, "c")}})
+	loss := func(n byte, k roster.Kind, f user.Field, since time.Time) roster.Loss {
+		return roster.Loss{Agreement: "corp", Key: key(n), Kind: k, Field: f, UserID: "a", DN: "uid=a", Value: "v", Evidence: "inferred", Server: "dc1", Since: since, Hash: 1<<63 + 9}
+	}
+	s.apply("corp", roster.Changes{Park: []roster.Loss{loss(3, roster.LossAbsent, "", s.now), loss(1, roster.LossBlank, user.FieldMail, s.now), loss(1, roster.LossUserID, "", s.now), loss(2, roster.LossRemoved, "", s.now)}})
+	if got := s.pendingOf("corp", key(1)); len(got) != 2 || got[0].Key != key(2) || got[1].Key != key(3) {
+		s.Errorf("after the first: %+v", got)
+	}
+	if got := s.pendingOf("other", ""); len(got) != 0 {
+		s.Errorf("of another agreement: %+v", got)
+	}
+	later := s.now.Add(time.Hour)
+	s.apply("corp", roster.Changes{Mentioned: []string{key(1), key(2)}, Park: []roster.Loss{loss(1, roster.LossBlank, user.FieldMail, later), loss(1, roster.LossDisabled, "", later)}})
+	got := s.pendingOf("corp", "")
+	if len(got) != 3 || got[2].Key != key(3) {
+		s.Fatalf("mentioned again: %+v", got)
+	}
+	for _, l := range got[:2] {
+		want := later
+		if l.Kind == roster.LossBlank {
+			want = s.now
+		}
+		if !l.Since.Equal(want) || l.Value != "v" || l.Hash != 1<<63+9 || l.Evidence != "inferred" || l.Server != "dc1" || l.DN != "uid=a" || l.UserID != "a" {
+			s.Errorf("kept %+v, want since %v", l, want)
+		}
+	}
+	flags := map[string]bool{}
+	s.read(func(tx ldapsync.Reader) error {
+		return tx.SyncIndex("corp", func(h roster.Held) error { flags[h.Key] = h.Pending; return nil })
+	})
+	if !maps.Equal(flags, map[string]bool{key(1): true, key(2): false, key(3): true}) {
+		s.Errorf("pending in the index: %v", flags)
+	}
+	s.apply("corp", roster.Changes{Remove: []roster.Person{s.all(3)["c"]}})
+	if got := s.pendingOf("corp", key(2)); len(got) != 0 {
+		s.Errorf("pending of one who is removed: %+v", got)
+	}
+}
+
+func (s *suite) tally() {
+	inactive := person("corp", 3, "c")
+	inactive.Status, inactive.InactiveReason = user.Inactive, user.Absent
+	loss := func(n byte, k roster.Kind, f user.Field, at time.Time, accepted bool) roster.Loss {
+		return roster.Loss{Agreement: "corp", Key: key(n), Kind: k, Field: f, Since: at, Accepted: accepted}
+	}
+	s.apply("corp", roster.Changes{Put: []roster.Person{person("corp", 1, "a"), person("corp", 2, "b"), inactive, person("other", 4, "d")},
+		Park: []roster.Loss{loss(1, roster.LossBlank, user.FieldMail, s.now, false), loss(1, roster.LossBlank, user.FieldManager, s.now, false), loss(2, roster.LossBlank, user.FieldMail, s.now, false)},
+		Applied: []roster.Loss{loss(1, roster.LossAbsent, "", s.now, false), loss(1, roster.LossAbsent, "", s.now.Add(time.Minute), false), loss(2, roster.LossAbsent, "", s.now, true),
+			loss(2, roster.LossDisabled, "", s.now, false), loss(3, roster.LossAbsent, "", s.now.Add(-time.Hour), false)}})
+	var got roster.Tally
+	s.read(func(tx ldapsync.Reader) (err error) { got, err = tx.SyncTally("corp", s.now); return err })
+	m := func(k roster.Kind, f user.Field) roster.Measure { return roster.Measure{Kind: k, Field: f} }
+	if got.Active != 2 || got.Total != 3 || !maps.Equal(got.Pending, map[roster.Measure]int{m(roster.LossBlank, user.FieldMail): 2, m(roster.LossBlank, user.FieldManager): 1}) ||
+		!maps.Equal(got.Applied, map[roster.Measure]int{m(roster.LossAbsent, ""): 1, m(roster.LossDisabled, ""): 1}) {
+		s.Errorf("tally: %+v", got)
+	}
+}
+
+func (s *suite) rejects() {
+	p := person("corp", 1, "a")
+	x := roster.Reject{Agreement: "corp", Key: key(1), DN: "uid=a", UserID: "a", Reason: "user-id-taken", Detail: "of b", Person: p, Since: s.now}
+	y := roster.Reject{Agreement: "other", Key: key(1), DN: "uid=a", Reason: "owned-by", Partial: true, Since: s.now}
+	s.apply("corp", roster.Changes{Reject: []roster.Reject{x}})
+	s.apply("other", roster.Changes{Reject: []roster.Reject{y}})
+	x.Since, x.Detail = s.now.Add(time.Hour), "of c"
+	s.apply("corp", roster.Changes{Reject: []roster.Reject{x}})
+	list := func(agreement string) (xs []roster.Reject) {
+		s.read(func(tx ldapsync.Reader) error {
+			return tx.SyncRejects(agreement, func(r roster.Reject) error { xs = append(xs, r); return nil })
+		})
+		return xs
+	}
+	if got := list(""); len(got) != 2 {
+		s.Errorf("of every agreement: %+v", got)
+	}
+	got := list("corp")
+	if len(got) != 1 || !got[0].Since.Equal(s.now) || got[0].Detail != "of c" || got[0].Reason != x.Reason || got[0].UserID != "a" || got[0].DN != "uid=a" || got[0].Partial {
+		s.Fatalf("rejects: %+v", got)
+	}
+	if q := got[0].Person; q.Key != p.Key || q.UserID != p.UserID || q.LastName != p.LastName || q.Hash != p.Hash || q.DNNorm != p.DNNorm || q.Status != p.Status || !slices.Equal(q.Departments, p.Departments) {
+		s.Errorf("the person of a reject: %+v", q)
+	}
+	if got := list("other"); len(got) != 1 || !got[0].Partial {
+		s.Errorf("of the other: %+v", got)
+	}
+	s.apply("corp", roster.Changes{Admit: []string{key(1), key(2)}})
+	if got := list(""); len(got) != 1 || got[0].Agreement != "other" {
+		s.Errorf("after admitting: %+v", got)
+	}
+}
+
+func (s *suite) managers() {
+	under := func(p roster.Person, dn string) roster.Person { p.ManagerDN = dn; return p }
+	link := func(dangling int) {
+		s.Helper()
+		s.write("corp", func(tx ldapsync.Writer) error {
+			n, err := tx.LinkManagers()
+			if n != dangling {
+				s.Errorf("%d dangling, want %d", n, dangling)
+			}
+			return err
+		})
+	}
+	s.apply("corp", roster.Changes{Put: []roster.Person{under(person("corp", 1, "a"), "uid=b,dc=x"), under(person("corp", 2, "b"), "uid=a,dc=x"), under(person("corp", 3, "c"), "uid=nobody,dc=x"), under(person("corp", 4, "D"), "uid=d,dc=x")}})
+	link(1)
+	all := s.all(1, 2, 3, 4)
+	if all["a"].Manager != "b" || all["b"].Manager != "a" || all["c"].Manager != "" || all["D"].Manager != "D" {
+		s.Errorf("managers: %+v", all)
+	}
+	// The manager gets another id, then another DN, then goes, then comes.
+	b := all["b"]
+	b.UserID = "Boss"
+	s.apply("corp", roster.Changes{Put: []roster.Person{b}})
+	link(0)
+	if got := s.all(1)["a"].Manager; got != "Boss" {
+		s.Errorf("of a renamed one: %q", got)
+	}
+	b.DN, b.DNNorm = "uid=moved,dc=x", "uid=moved,dc=x"
+	s.apply("corp", roster.Changes{Put: []roster.Person{b}})
+	link(1)
+	if got := s.all(1)["a"].Manager; got != "" {
+		s.Errorf("of one that moved away: %q", got)
+	}
+	s.apply("corp", roster.Changes{Put: []roster.Person{person("corp", 9, "b")}})
+	link(0)
+	if got := s.all(1)["a"].Manager; got != "b" {
+		s.Errorf("of one that came: %q", got)
+	}
+	s.apply("corp", roster.Changes{Remove: []roster.Person{s.all(9)["b"]}})
+	link(1)
+	if got := s.all(1)["a"].Manager; got != "" {
+		s.Errorf("of one that went: %q", got)
+	}
+}
+
+func (s *suite) rollback() {
+	stop := errors.New("stop")
+	err := s.store.Write(s.Context(), func(tx ldapsync.Writer) error {
+		if err := tx.SyncAdvance("corp", 0); err != nil {
+			return err
+		}
+		if err := tx.SyncApply("corp", roster.Changes{Put: []roster.Person{person("corp", 1, "a")}}); err != nil {
+			return err
+		}
+		return stop
+	})
+	if !errors.Is(err, stop) {
+		s.Errorf("got %v", err)
+	}
+	if got := s.all(1); len(got) != 0 {
+		s.Errorf("written all the same: %+v", got)
+	}
+	s.apply("corp", roster.Changes{Put: []roster.Person{person("corp", 1, "a")}}) // and the number was not raised
+}
+
+func (s *suite) absence() {
+	p := person("corp", 1, "a")
+	p.Status, p.InactiveReason = user.Inactive, user.Absent
+	s.apply("corp", roster.Changes{Put: []roster.Person{p, person("corp", 2, "b")}})
+	for range 2 {
+		s.apply("corp", roster.Changes{Absent: []string{key(1)}, AbsentFor: 15 * time.Minute})
+	}
+	held := map[string]time.Duration{}
+	s.read(func(tx ldapsync.Reader) error {
+		return tx.SyncIndex("corp", func(h roster.Held) error { held[h.Key] = h.Absent; return nil })
+	})
+	if held[key(1)] != 30*time.Minute || held[key(2)] != 0 {
+		s.Errorf("absent for %v", held)
+	}
+	p = s.all(1)["a"]
+	if p.Absent != 30*time.Minute {
+		s.Errorf("absent for %v", p.Absent)
+	}
+	p.Absent = 0
+	s.apply("corp", roster.Changes{Put: []roster.Person{p}})
+	if got := s.all(1)["a"].Absent; got != 0 {
+		s.Errorf("absent for %v after a return", got)
+	}
+}
