@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/dirpin/dirpin/internal/roster"
@@ -131,12 +132,39 @@ func (r *run) checkIdentity() error {
 		return configError(fmt.Errorf("%s: %s identifies people by %s, and until now they were by %s: everyone would be somebody new; `dirpin sync --adopt-keys %s` takes the same user id for the same person",
 			name, f.Server, f.KeyAttribute, s.KeyAttribute, name))
 	}
-	if s.Directory != "" && f.Identity != "" && s.Directory != f.Identity && !r.o.AdoptKeys {
+	if !sameDirectory(s.Directory, f.Identity) && !r.o.AdoptKeys {
 		return configError(fmt.Errorf("%s: %s is another directory (%s) than the one synchronized until now (%s): give it an agreement of its own, or `dirpin sync --adopt-keys %s` takes the same user id for the same person",
 			name, f.Server, f.Identity, s.Directory, name))
 	}
-	s.Kind, s.KeyAttribute, s.Directory = f.Kind, f.KeyAttribute, or(f.Identity, s.Directory)
+	s.Kind, s.KeyAttribute = f.Kind, f.KeyAttribute
+	if _, key := splitIdentity(f.Identity); key != "" || s.Directory == "" || r.o.AdoptKeys {
+		s.Directory = f.Identity
+	}
 	return nil
+}
+
+// sameDirectory compares identities as far as both are known: the key of the
+// naming context may be hidden from the bind account.
+func sameDirectory(a, b string) bool {
+	if a == "" || b == "" {
+		return true
+	}
+	contextA, keyA := splitIdentity(a)
+	contextB, keyB := splitIdentity(b)
+	return contextA == contextB && (keyA == keyB || keyA == "" || keyB == "")
+}
+
+// splitIdentity parts the naming context from the key of its entry, if that is
+// known.
+func splitIdentity(id string) (context, key string) {
+	i := strings.LastIndexByte(id, ' ')
+	if i < 0 {
+		return id, ""
+	}
+	if _, err := parseKey(id[i+1:]); err != nil {
+		return id, ""
+	}
+	return id[:i], id[i+1:]
 }
 
 // take receives one entry of the answer.

@@ -60,7 +60,7 @@ func (d *fakeDirectory) Entries(_ context.Context, yield func(*ldapsync.Entry) e
 
 func newBench(t *testing.T) *bench {
 	b := &bench{t: t, store: storetest.NewMemory(), now: time.Date(2026, 11, 24, 2, 0, 0, 0, time.UTC),
-		dir: &fakeDirectory{facts: ldapsync.Facts{Kind: ldapsync.KindOpenLDAP, Server: "dc1:636", KeyAttribute: "entryUUID", Identity: "dc=x 1", ScopeFP: "s", MapFP: "m"}, hidden: map[string]bool{}}}
+		dir: &fakeDirectory{facts: ldapsync.Facts{Kind: ldapsync.KindOpenLDAP, Server: "dc1:636", KeyAttribute: "entryUUID", Identity: "dc=x " + key(1), ScopeFP: "s", MapFP: "m"}, hidden: map[string]bool{}}}
 	b.o = ldapsync.Options{
 		Agreement: config.Agreement{Name: "corp", Interval: 15 * time.Minute, Grace: time.Hour,
 			Guard: config.Guard{MaxDeactivate: config.Limit{N: 10, Percent: true}, MaxBlank: config.Limit{N: 10, Percent: true}, Window: 24 * time.Hour}},
@@ -463,7 +463,7 @@ func TestAllKeysReplaced(t *testing.T) {
 		b.replace(person(100+n, func(e *ldapsync.Entry) { e.Person.UserID = fmt.Sprintf("u%d", n) }))
 	}
 	b.sync("refused 30, pending 30, held 1")
-	b.dir.facts.Identity = "dc=x 2"
+	b.dir.facts.Identity = "dc=x " + key(2)
 	if _, err := b.run(); !errors.Is(err, ldapsync.ErrConfig) || !strings.Contains(err.Error(), "--adopt-keys") {
 		t.Fatalf("another directory: %v", err)
 	}
