@@ -174,8 +174,15 @@ func TestRounds(t *testing.T) {
 	g := newTestGenerator(t, PIN, 4, config.Policy{MinLength: 4, ForbidTrivial: true}, nil)
 	counts := map[string]int{}
 	const n = 50_000
-	for range n {
-		counts[draw(t, g, Person{})]++
+	first := 0 // how many came before the first that came again
+	for i := range n {
+		pin := draw(t, g, Person{})
+		if counts[pin]++; counts[pin] == 2 && first == 0 {
+			first = i
+		}
+	}
+	if first < 4400 || first > 4600 {
+		t.Errorf("the first round had %d PINs", first)
 	}
 	most := 0
 	for _, c := range counts {

@@ -236,6 +236,7 @@ func TestCheckUser(t *testing.T) {
 		{"its last three are no id", PIN, numeric, "847102", outcome.OK},
 		{"a run of its digits", PIN, mixed, "194711", outcome.ContainsUserID},
 		{"that run alone", PIN, mixed, "4711", outcome.ContainsUserID},
+		{"a run of three is none", PIN, Person{UserID: "u907"}, "190784", outcome.OK},
 		{"short numeric id, the same", PIN, Person{UserID: "907"}, "190784", outcome.ContainsUserID},
 		{"two digits say nothing", PIN, Person{UserID: "90"}, "1908", outcome.OK},
 

@@ -81,8 +81,18 @@ func TestSaveLosesNoKey(t *testing.T) {
 	if err := SaveRing(path, mine); !errors.Is(err, ErrChanged) || !strings.Contains(err.Error(), theirs.Primary()) {
 		t.Errorf("got %v", err)
 	}
+	// Nor does a key of the same id stand in for another.
+	var forged []*key
+	for _, k := range theirs.keys {
+		other := *k
+		other.secret[0] ^= 1
+		forged = append(forged, &other)
+	}
+	if err := SaveRing(path, &Ring{keys: forged, primary: forged[0], identities: theirs.identities}); !errors.Is(err, ErrChanged) {
+		t.Errorf("other keys of the same ids: got %v", err)
+	}
 	got, err := LoadRing(path)
-	if err != nil || got.Primary() != theirs.Primary() {
+	if err != nil || got.Verify(theirs.Checks()) != nil {
 		t.Errorf("got %v, %v", got, err)
 	}
 }
