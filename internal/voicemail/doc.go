@@ -7,7 +7,9 @@
 // makes a leg of attempts: it retries, limits the rate, opens a circuit
 // breaker, sends one canary before the others and stops at a denial; what a
 // leg's answers add up to is the table in settle.go. A Router picks the System
-// of a user.
+// of a user. The breaker is its own small state machine (gate.go) because the
+// one of failsafe-go knows no legs, no canary, no Retry-After and no denial, and
+// beside it all four would need the same lock again.
 //
 // # What a hook may rely on
 //

@@ -128,7 +128,7 @@ func (g *gate) leave(p pass, leg string, a Answer) (change string) {
 	case a.Result == Denied:
 		return g.deny(a.Message)
 	case a.unavailable():
-		return g.count(p, leg, now, a.Message)
+		return g.count(leg, now, a.Message)
 	}
 	g.failed, g.failedLeg, g.failedMany = 0, "", false
 	g.proven = g.proven || a.Class == Answered
@@ -139,14 +139,14 @@ func (g *gate) leave(p pass, leg string, a Answer) (change string) {
 	return ""
 }
 
-// count adds a failure and opens the breaker when there are enough, or when
-// this was its probe. The failures of one leg alone never open it: the fault
+// count adds a failure and opens the breaker when there are enough; while it is
+// open each more, of a probe, keeps it so. The failures of one leg alone never open it: the fault
 // may be with that user, who would hold up everyone else for ever.
-func (g *gate) count(p pass, leg string, now time.Time, message string) (change string) {
+func (g *gate) count(leg string, now time.Time, message string) (change string) {
 	g.failed++
 	g.failedMany = g.failedMany || g.failedLeg != "" && g.failedLeg != leg
 	g.failedLeg = leg
-	if !(g.trip && p.canary) && (g.failed < failuresToOpen || !g.failedMany) {
+	if g.failed < failuresToOpen || !g.failedMany {
 		return ""
 	}
 	if !g.trip {

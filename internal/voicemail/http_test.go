@@ -105,18 +105,20 @@ func TestHTTPUnsignedWithoutSecret(t *testing.T) {
 }
 
 func TestHTTPRedirectIsNotFollowed(t *testing.T) {
-	var reached atomic.Bool
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/login" {
-			reached.Store(true)
-			return
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		var reached atomic.Bool
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/login" {
+				reached.Store(true)
+				return
+			}
+			http.Redirect(w, r, "/login", status)
+		}))
+		got := newHook(t, config.Voicemail{URL: srv.URL + "/pin"}, Options{}).Send(within(t, 10*time.Second), testAttempt(t, "4711"))
+		if got.Class != Answered || got.Result != Denied || reached.Load() {
+			t.Errorf("%d: got %+v, followed %v", status, got, reached.Load())
 		}
-		http.Redirect(w, r, "/login", http.StatusTemporaryRedirect)
-	}))
-	defer srv.Close()
-	got := newHook(t, config.Voicemail{URL: srv.URL + "/pin"}, Options{}).Send(within(t, 10*time.Second), testAttempt(t, "4711"))
-	if got.Class != Answered || got.Result != Denied || reached.Load() {
-		t.Errorf("got %+v, followed %v", got, reached.Load())
+		srv.Close()
 	}
 }
 
@@ -138,7 +140,9 @@ func TestHTTPTLS(t *testing.T) {
 		{"trusted, HTTP/1", func(*httptest.Server) {}, true, "answered accepted", ""},
 		{"trusted, HTTP/2", func(s *httptest.Server) { s.EnableHTTP2 = true }, true, "answered accepted", ""},
 		{"unknown CA", func(*httptest.Server) {}, false, "not-sent denied", "ca_file"},
-		{"old TLS", func(s *httptest.Server) { s.TLS = &tls.Config{MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10} }, true, "not-sent", "no connection"},
+		{"old TLS", func(s *httptest.Server) {
+			s.TLS = &tls.Config{MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}
+		}, true, "not-sent", "no connection"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			srv := httptest.NewUnstartedServer(accept)

@@ -226,3 +226,46 @@ func TestHTTPNeverRepeatsUnderRacingCloses(t *testing.T) {
 		}
 	}
 }
+
+// net/http may take up several connections for one request.
+func TestWireRemembersEveryConnection(t *testing.T) {
+	conn := func() *countedConn {
+		a, b := net.Pipe()
+		go io.Copy(io.Discard, b)
+		t.Cleanup(func() { a.Close(); b.Close() })
+		return &countedConn{Conn: a}
+	}
+	first, second := conn(), conn()
+	io.WriteString(first, "an earlier request")
+	w := &wire{}
+	w.got(first)
+	w.got(second)
+	if w.left() {
+		t.Error("nothing was written, and it left")
+	}
+	w.got(first)
+	io.WriteString(first, "x")
+	w.got(second)
+	if !w.left() {
+		t.Error("a byte on the first connection is forgotten")
+	}
+}
+
+func TestHTTPReadsNoMoreThanItNeeds(t *testing.T) {
+	url := serve(t, func(c *net.TCPConn, _ int) {
+		if req, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
+			io.Copy(io.Discard, req.Body)
+		}
+		io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\n")
+		for {
+			if _, err := io.WriteString(c, strings.Repeat("x", 4096)); err != nil {
+				return
+			}
+		}
+	})
+	started := time.Now()
+	got := newHook(t, config.Voicemail{URL: url}, Options{}).Send(within(t, 20*time.Second), testAttempt(t, "4711"))
+	if took := time.Since(started); summary(got) != "lost" || !strings.Contains(got.Message, "64 KiB") || took > 10*time.Second {
+		t.Errorf("after %v: %+v", took, got)
+	}
+}

@@ -78,8 +78,11 @@ func (s *System) settle(a Answer, lostBefore int, drawn bool) verdict {
 
 // turnedAway is the verdict on a leg that was kept back by a denial of others.
 func turnedAway(h History) verdict {
-	if h.Lost > 0 {
+	switch {
+	case h.Lost > 0:
 		return failed(outcome.VoicemailTimeout)
+	case h.Attempts > 0:
+		return failed(outcome.VoicemailDenied)
 	}
 	return verdict{result: outcome.NotRun, code: outcome.VoicemailDenied}
 }
