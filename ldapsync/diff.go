@@ -164,6 +164,11 @@ func (d *differ) compare(e *Entry, stored roster.Person) {
 	if deferred || len(losses) > 0 {
 		next.Hash = 0 // to be looked at again
 	}
+	for i := range losses {
+		if deferred {
+			losses[i].Hash = 0 // also when these are applied
+		}
+	}
 	d.plan.Mentioned = append(d.plan.Mentioned, key)
 	d.plan.Park = append(d.plan.Park, losses...)
 	same := samePerson(next, stored)

@@ -57,7 +57,7 @@ func (e *ending) carryOut(ctx context.Context, tx Writer) error {
 	if err := e.advance(tx, &state); err != nil {
 		return err
 	}
-	for _, step := range []func() error{e.forgetRejects, func() error { return e.parkAbsent(ctx) }, e.judge, e.loadAdoptees, e.applyPending, e.settleIDs, e.admit} {
+	for _, step := range []func() error{e.forgetRejects, func() error { return e.parkAbsent(ctx) }, e.refuseImpossible, e.judge, e.loadAdoptees, e.applyPending, e.settleIDs, e.admit} {
 		if err := step(); err != nil {
 			return err
 		}

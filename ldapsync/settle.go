@@ -58,27 +58,91 @@ func settle(moves []idMove, holders map[string]bool) (move, stay []idMove) {
 	return move, stay
 }
 
+// refuseImpossible refuses the changes of user ids that cannot be, whatever
+// the guard says: their target is somebody else's who stays. They are no
+// losses and must not hold up those that are.
+func (e *ending) refuseImpossible() error {
+	leaving := make(map[string]bool)
+	var of []roster.Loss // the key at hand
+	var moves []idMove
+	next := func() {
+		i := slices.IndexFunc(of, func(l roster.Loss) bool { return l.Kind == roster.LossUserID })
+		if i >= 0 {
+			l := of[i]
+			moves = append(moves, idMove{person: roster.Person{User: user.User{Key: l.Key, UserID: l.UserID, DN: l.DN}}, loss: l, rest: slices.Delete(slices.Clone(of), i, i+1)})
+		}
+		of = nil
+	}
+	err := e.tx.SyncPending(e.state.Name, "", func(l roster.Loss) error {
+		if len(of) > 0 && of[0].Key != l.Key {
+			next()
+		}
+		of = append(of, l)
+		leaving[l.Key] = leaving[l.Key] || l.Kind == roster.LossRemoved || l.Kind == roster.LossReplaced
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	next()
+	if len(moves) == 0 {
+		return nil
+	}
+	holders, err := e.holders(moves, leaving)
+	if err != nil {
+		return err
+	}
+	_, stay := settle(moves, holders)
+	var c roster.Changes
+	e.refuseMoves(&c, stay)
+	return e.tx.SyncApply(e.state.Name, c)
+}
+
+// holders returns which of the wanted ids are had by people who neither move
+// nor leave.
+func (e *ending) holders(moves []idMove, leaving map[string]bool) (map[string]bool, error) {
+	ids := make([]string, len(moves))
+	moving := make(map[string]bool)
+	for i, m := range moves {
+		ids[i] = user.Fold(m.loss.Value)
+		moving[m.person.Key] = true
+	}
+	holders := make(map[string]bool)
+	return holders, inChunks(ids, func(part []string) error {
+		people, err := e.tx.SyncClaimants(part)
+		for _, p := range people {
+			if p.Key == "" || !moving[p.Key] && !leaving[p.Key] {
+				holders[user.Fold(p.UserID)] = true
+			}
+		}
+		return err
+	})
+}
+
+// refuseMoves makes rejects of the moves; what else is pending of the people
+// stays so.
+func (e *ending) refuseMoves(c *roster.Changes, moves []idMove) {
+	for _, m := range moves {
+		c.Reject = append(c.Reject, roster.Reject{Agreement: e.state.Name, Key: m.person.Key, DN: m.person.DN, UserID: m.person.UserID, Reason: reasonTaken, Partial: true, Since: e.start,
+			Detail: fmt.Sprintf("the entry now says %s, which is somebody else's; the user keeps %s", m.loss.Value, m.person.UserID)})
+		c.Mentioned = append(c.Mentioned, m.person.Key)
+		for _, l := range m.rest {
+			l.Hash = 0 // even when these are applied the entry differs
+			c.Park = append(c.Park, l)
+		}
+		if len(m.rest) == 0 {
+			e.countWaiting(m.person.Key, false)
+		}
+	}
+}
+
 // settleIDs carries out the changes of user ids that the guard let through.
 func (e *ending) settleIDs() error {
 	if len(e.moves) == 0 {
 		return nil
 	}
-	ids := make([]string, len(e.moves))
-	moving := make(map[string]bool)
-	for i, m := range e.moves {
-		ids[i] = user.Fold(m.loss.Value)
-		moving[m.person.Key] = true
-	}
-	holders := make(map[string]bool)
-	if err := inChunks(ids, func(part []string) error {
-		people, err := e.tx.SyncClaimants(part)
-		for _, p := range people {
-			if p.Key == "" || !moving[p.Key] {
-				holders[user.Fold(p.UserID)] = true
-			}
-		}
-		return err
-	}); err != nil {
+	holders, err := e.holders(e.moves, nil)
+	if err != nil {
 		return err
 	}
 	move, stay := settle(e.moves, holders)
@@ -96,12 +160,6 @@ func (e *ending) settleIDs() error {
 		c.Mentioned = append(c.Mentioned, m.person.Key)
 		c.Park = append(c.Park, m.rest...)
 	}
-	for _, m := range stay {
-		c.Reject = append(c.Reject, roster.Reject{Agreement: e.state.Name, Key: m.person.Key, DN: m.person.DN, UserID: m.person.UserID, Reason: reasonTaken, Partial: true, Since: e.start,
-			Detail: fmt.Sprintf("the entry now says %s, which is somebody else's; the user keeps %s", m.loss.Value, m.person.UserID)})
-		e.countWaiting(m.person.Key, false)
-		c.Mentioned = append(c.Mentioned, m.person.Key)
-		c.Park = append(c.Park, m.rest...)
-	}
+	e.refuseMoves(&c, stay)
 	return e.tx.SyncApply(e.state.Name, c)
 }
