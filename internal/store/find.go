@@ -258,10 +258,10 @@ func (w *sqlWriter) fewValued(c *user.Condition) error {
 	return nil
 }
 
-// agreementNames returns every agreement that a user has; "" is that of local
-// users. The index makes it a few seeks instead of a scan.
+// agreementNames returns every agreement that a user can have; "" is that of
+// local users.
 func (t *Tx) agreementNames() ([]string, error) {
-	rows, err := t.rows("SELECT DISTINCT agreement FROM users WHERE entry_key IS NOT NULL")
+	rows, err := t.rows("SELECT name FROM agreements")
 	if err != nil {
 		return nil, err
 	}
@@ -272,9 +272,7 @@ func (t *Tx) agreementNames() ([]string, error) {
 		if err := rows.Scan(&n); err != nil {
 			return nil, err
 		}
-		if n != "" {
-			names = append(names, n)
-		}
+		names = append(names, n)
 	}
 	return names, rows.Err()
 }

@@ -73,6 +73,12 @@ func genQuery(depth int) *rapid.Generator[*user.Query] {
 func TestFindAgreesWithMatcher(t *testing.T) {
 	s := open(t)
 	ctx := context.Background()
+	if err := s.Write(ctx, func(tx *Tx) error {
+		_, err := tx.exec("INSERT INTO agreements (name) VALUES ('corp'), ('Öst  2')")
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(1, 8).Draw(t, "users")
 		users := make([]*user.User, n)

@@ -168,6 +168,13 @@ func (t *Tx) Claim(job, seq, userRef int64) error {
 	return nil
 }
 
+// InFlight returns the job that has the user in flight; 0 for none.
+func (t *Tx) InFlight(userRef int64) (int64, error) {
+	var job int64
+	err := t.row("SELECT coalesce(max(job), 0) FROM in_flight WHERE user_ref = ?", userRef).Scan(&job)
+	return job, err
+}
+
 // Errors of a claim and of what follows it.
 var (
 	ErrClaimed = errors.New("another job is changing the user at this moment")

@@ -72,21 +72,30 @@ func decodeDepartments(s string) ([]string, error) {
 	return ds, nil
 }
 
-const insertUser = `INSERT INTO users (user_id, user_id_f, first_name, first_name_f, middle_name, middle_name_f,
-	last_name, last_name_f, manager, manager_f, department, department_f, departments,
-	mail, mail_f, telephone, telephone_f, language, status, inactive_reason, agreement, entry_key, dn, changed_at)
-	VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`
+// writtenColumns are the columns of a user that are written as they are given,
+// in the order of written; the manager of a synchronized user is not among
+// them.
+const writtenColumns = `user_id, user_id_f, first_name, first_name_f, middle_name, middle_name_f,
+	last_name, last_name_f, department, department_f, departments, mail, mail_f, telephone, telephone_f, language,
+	status, inactive_reason, agreement, entry_key, dn, changed_at`
+
+func (t *Tx) written(u *user.User, more ...any) []any {
+	written, folded, n := encodeDepartments(u.Departments)
+	return append([]any{
+		u.UserID, user.Fold(u.UserID), u.FirstName, user.Fold(u.FirstName), u.MiddleName, user.Fold(u.MiddleName),
+		u.LastName, user.Fold(u.LastName), written, folded, n,
+		u.Mail, user.Fold(u.Mail), u.Telephone, user.Fold(u.Telephone), u.Language,
+		string(u.Status), u.InactiveReason, u.Agreement, orNull(u.Key), u.DN, t.now}, more...)
+}
+
+// orNull makes NULL of an empty text, so that a partial index leaves it out.
+func orNull(s string) sql.NullString { return sql.NullString{String: s, Valid: s != ""} }
 
 // AddUser stores a new user and sets its ID. ErrExists: the folded user id is
 // taken.
 func (t *Tx) AddUser(u *user.User) error {
-	written, folded, n := encodeDepartments(u.Departments)
-	key := sql.NullString{String: u.Key, Valid: u.Key != ""}
-	id, err := t.insert(insertUser,
-		u.UserID, user.Fold(u.UserID), u.FirstName, user.Fold(u.FirstName), u.MiddleName, user.Fold(u.MiddleName),
-		u.LastName, user.Fold(u.LastName), u.Manager, user.Fold(u.Manager), written, folded, n,
-		u.Mail, user.Fold(u.Mail), u.Telephone, user.Fold(u.Telephone), u.Language,
-		string(u.Status), u.InactiveReason, u.Agreement, key, u.DN, t.now)
+	id, err := t.insert("INSERT INTO users ("+writtenColumns+", manager, manager_f) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+		t.written(u, u.Manager, user.Fold(u.Manager))...)
 	if isUnique(err) {
 		return fmt.Errorf("user %s: %w", u.UserID, ErrExists)
 	}

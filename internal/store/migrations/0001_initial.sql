@@ -41,9 +41,8 @@ CREATE TABLE users (
     dn               TEXT NOT NULL DEFAULT '',
     dn_norm          TEXT,                              -- normalized for comparing; NULL for a local user
     manager_dn       TEXT,                              -- the normalized DN that the entry names; NULL for none
-    content_hash     BLOB,
-    missing_since    INTEGER,
-    absent_seen      INTEGER NOT NULL DEFAULT 0,        -- complete answers that did not have the entry
+    manager_dirty    BOOLEAN NOT NULL DEFAULT FALSE,    -- the manager has to be found again
+    content_hash     INTEGER NOT NULL DEFAULT 0,        -- of the entry, 64 bits; 0: to be looked at again
     absent_ms        INTEGER NOT NULL DEFAULT 0,        -- observed time of absence
     changed_at       INTEGER NOT NULL
 );
@@ -53,9 +52,76 @@ CREATE INDEX users_manager     ON users (manager_f);
 CREATE INDEX users_department  ON users (department_f);
 CREATE INDEX users_departments ON users (department_f) WHERE departments > 1;
 CREATE INDEX users_middle_name ON users (middle_name_f) WHERE middle_name_f <> '';
-CREATE UNIQUE INDEX users_key  ON users (agreement, entry_key) WHERE entry_key IS NOT NULL;
+CREATE UNIQUE INDEX users_key  ON users (entry_key) WHERE entry_key IS NOT NULL;
 CREATE INDEX users_dn          ON users (dn_norm) WHERE dn_norm IS NOT NULL;
 CREATE INDEX users_manager_dn  ON users (manager_dn) WHERE manager_dn IS NOT NULL;
+CREATE INDEX users_dirty       ON users (id) WHERE manager_dirty;
+
+-- What is known of each directory (roster.Agreement).
+CREATE TABLE agreements (
+    name          TEXT PRIMARY KEY,
+    seq           INTEGER NOT NULL DEFAULT 0,
+    kind          TEXT NOT NULL DEFAULT '',
+    key_attribute TEXT NOT NULL DEFAULT '',
+    directory     TEXT NOT NULL DEFAULT '',
+    seed          INTEGER NOT NULL DEFAULT 0,
+    scope_fp      TEXT NOT NULL DEFAULT '',
+    map_fp        TEXT NOT NULL DEFAULT '',
+    server        TEXT NOT NULL DEFAULT '',
+    completed_at  INTEGER NOT NULL DEFAULT 0
+);
+
+-- Losses that wait for the guard, and those that were applied (roster.Loss).
+CREATE TABLE pending (
+    agreement TEXT NOT NULL,
+    entry_key TEXT NOT NULL,
+    kind      TEXT NOT NULL,
+    field     TEXT NOT NULL,
+    user_id   TEXT NOT NULL,
+    dn        TEXT NOT NULL,
+    value     TEXT NOT NULL,
+    evidence  TEXT NOT NULL,
+    server    TEXT NOT NULL,
+    since     INTEGER NOT NULL,
+    hash      INTEGER NOT NULL,
+    PRIMARY KEY (agreement, entry_key, kind, field)
+) WITHOUT ROWID;
+
+CREATE TABLE applied (
+    agreement TEXT NOT NULL,
+    at        INTEGER NOT NULL,
+    entry_key TEXT NOT NULL,
+    kind      TEXT NOT NULL,
+    field     TEXT NOT NULL,
+    user_id   TEXT NOT NULL,
+    dn        TEXT NOT NULL,
+    value     TEXT NOT NULL,
+    evidence  TEXT NOT NULL,
+    server    TEXT NOT NULL,
+    accepted  BOOLEAN NOT NULL
+);
+CREATE INDEX applied_at ON applied (agreement, at);
+
+-- Entries that cannot be users as they stand (roster.Reject).
+CREATE TABLE rejects (
+    agreement TEXT NOT NULL,
+    entry_key TEXT NOT NULL,
+    dn        TEXT NOT NULL,
+    user_id   TEXT NOT NULL,
+    reason    TEXT NOT NULL,
+    detail    TEXT NOT NULL,
+    partial   BOOLEAN NOT NULL,
+    person    TEXT NOT NULL,                 -- as mapped, JSON
+    since     INTEGER NOT NULL,
+    PRIMARY KEY (agreement, entry_key)
+) WITHOUT ROWID;
+
+-- Keys that were detached from their users and are to be left alone.
+CREATE TABLE exclusions (
+    agreement TEXT NOT NULL,
+    entry_key TEXT NOT NULL,
+    PRIMARY KEY (agreement, entry_key)
+) WITHOUT ROWID;
 
 CREATE TABLE credentials (
     user_ref        INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
@@ -200,4 +266,5 @@ CREATE INDEX batches_owner ON batches (owner) WHERE owner <> '';
 DROP TABLE batches; DROP TABLE in_flight; DROP TABLE legs; DROP TABLE items;
 DROP TABLE job_log; DROP TABLE job_lists; DROP TABLE jobs; DROP TABLE flags;
 DROP TABLE history; DROP TABLE credentials; DROP TABLE users;
+DROP TABLE exclusions; DROP TABLE rejects; DROP TABLE applied; DROP TABLE pending; DROP TABLE agreements;
 DROP TABLE key_checks; DROP TABLE meta;
