@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"golang.org/x/crypto/argon2"
 )
@@ -29,4 +30,23 @@ func TestSlotsConcurrently(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// A crowd of costly hashes must not keep the ordinary ones waiting.
+func TestCostlyHashesHoldNoSlot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := Params{Memory: 64, Time: 1, Threads: 1}
+		s := newSlots(p)
+		s.large <- struct{}{} // one that takes long
+		var wg sync.WaitGroup
+		for range 2 * cap(s.free) {
+			wg.Go(func() { s.key(Params{Memory: 256, Time: 1, Threads: 1}, nil, make([]byte, 16), 32) })
+		}
+		synctest.Wait()
+		if n := len(s.free); n > 0 {
+			t.Errorf("%d slots of %d are held by hashes that wait", n, cap(s.free))
+		}
+		<-s.large
+		wg.Wait()
+	})
 }
