@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/dirpin/dirpin/internal/secret"
+	"github.com/dirpin/dirpin/internal/strictyaml"
 	"github.com/dirpin/dirpin/internal/user"
 )
 
@@ -32,6 +33,8 @@ type Config struct {
 	Mail          *Mail // nil: not configured
 	HTTP          *HTTP // nil: not configured
 	Keep          Keep
+
+	Warnings strictyaml.Faults // what is wrong but does not keep the file from being used
 }
 
 // Secret is a reference to a secret, or a plain one. Exactly one field is set.
@@ -106,7 +109,7 @@ type Agreement struct {
 	RenamedFrom       string
 	WriteBack         *WriteBack
 	Guard             Guard
-	Attributes        Attributes // empty lists: the defaults of the directory's kind
+	Attributes        Attributes // nil lists: the defaults of the directory's kind; empty ones: not read
 }
 
 // Bind is how dirpin authenticates to a directory.

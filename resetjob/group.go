@@ -99,7 +99,7 @@ func (g *group) write(tx *store.Tx) error {
 	}
 	ahead := make(map[*voicemail.System]int)
 	for _, w := range g.claims {
-		if g.state != store.Running && g.state != store.Paused {
+		if !g.r.active(g.state) {
 			break
 		}
 		if err := g.claim(tx, w, ahead); err != nil {
@@ -116,6 +116,11 @@ func (g *group) write(tx *store.Tx) error {
 	var err error
 	g.total, err = tx.Count(g.r.job.ID, g.counts, g.failures)
 	return err
+}
+
+// active tells whether the job may go on in that state.
+func (r *runner) active(s store.State) bool {
+	return r.settling || s == store.Running || s == store.Paused
 }
 
 // countsAsFailure tells whether a failure counts towards max_failures: what is
@@ -255,9 +260,7 @@ func (r *runner) tally(g *group) {
 	if r.stopping() {
 		return
 	}
-	switch g.state {
-	case store.Running, store.Paused:
-	default:
+	if !r.active(g.state) {
 		r.end = ending{code: outcome.Cancelled, state: g.state, text: "the job was moved to " + string(g.state)}
 		return
 	}
@@ -267,7 +270,7 @@ func (r *runner) tally(g *group) {
 		}
 		switch w.outcome.Code {
 		case outcome.VoicemailDenied:
-			r.end = ending{code: outcome.VoicemailDenied, state: store.Stopped, text: w.system.Name() + " denies us: " + w.outcome.Detail}
+			r.end = ending{code: outcome.VoicemailDenied, state: store.Stopped, text: DeniedReason + w.system.Name() + ": " + w.outcome.Detail}
 			return
 		case outcome.OK:
 			r.accepted++

@@ -7,8 +7,7 @@ import (
 	"github.com/dirpin/dirpin/internal/store"
 )
 
-// DescribeHold says why a guard holds a job and what to do about it.
-func DescribeHold(j *store.Job, def *Job, cfg *config.Config, guard string, count int64) string {
+func describeHold(j *store.Job, def *Job, cfg *config.Config, guard string, count int64) string {
 	next := fmt.Sprintf("; if that is meant: dirpin jobs release %d, then run the file again; else dirpin jobs cancel %d", j.ID, j.ID)
 	switch guard {
 	case guardMaxUsers:
@@ -21,6 +20,15 @@ func DescribeHold(j *store.Job, def *Job, cfg *config.Config, guard string, coun
 		return fmt.Sprintf("the voicemail system has no mailbox for the first %d users, and none for anybody else so far: is this the right system?%s", count, next)
 	}
 	return guard
+}
+
+// DescribeHold says why a job is held and what to do about it.
+func (e *Env) DescribeHold(j *store.Job) string {
+	def, err := DecodeJob(j.Definition)
+	if err != nil {
+		return err.Error()
+	}
+	return describeHold(j, def, e.Config, j.Reason, j.HeldCount)
 }
 
 // NeedsAnother tells whether only someone other than the submitter may release

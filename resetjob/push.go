@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/dirpin/dirpin/internal/outcome"
 	"github.com/dirpin/dirpin/internal/store"
 	"github.com/dirpin/dirpin/internal/voicemail"
 )
@@ -47,10 +48,17 @@ func (r *runner) keep(w *work) {
 	case unsent:
 		w.sent, w.prior = false, voicemail.History{}
 		r.ready = append(r.ready, w)
-	case !r.stopping() && paused != nil:
+	case paused != nil:
 		r.resting = append(r.resting, w)
 	}
 	// Else it is left as it is, journalled, for the next run.
+}
+
+// giveUp ends what rests when the job stops for good: nobody will ask again
+// whether it had arrived.
+func (r *runner) giveUp(w *work) {
+	w.outcome = &voicemail.Outcome{History: w.prior, Result: outcome.Failed, Code: outcome.VoicemailTimeout, Detail: "the job stopped before it was settled"}
+	r.settled = append(r.settled, w)
 }
 
 // again pushes what rested for long enough.
@@ -59,7 +67,9 @@ func (r *runner) again(ctx context.Context) {
 	kept := r.resting[:0]
 	for _, w := range r.resting {
 		switch {
-		case r.stopping():
+		case r.end.why != nil: // left journalled, for the next run
+		case r.end.state != "":
+			r.giveUp(w)
 		case w.ready.After(now):
 			kept = append(kept, w)
 		default:

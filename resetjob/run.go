@@ -38,6 +38,21 @@ func (e *InterruptedError) Error() string {
 // ErrBusy says that another process works on the job at this moment.
 var ErrBusy = errors.New("another dirpin runs this job at this moment")
 
+// DeniedReason begins the reason of a job that a voicemail system stopped by
+// denying us.
+const DeniedReason = "denied: "
+
+// Unfinished returns the newest job of a Submission's fingerprint that is not closed;
+// nil where there is none.
+func (e *Env) Unfinished(ctx context.Context, fingerprint []byte) (*store.Job, error) {
+	var j *store.Job
+	err := e.Store.Read(ctx, func(tx *store.Tx) (err error) {
+		j, err = tx.Unfinished(e.Ring.Fingerprint(fingerprint))
+		return err
+	})
+	return j, err
+}
+
 // Run works on a job to its end and writes its report. A job that was cut goes
 // on where it stood. Its error is a *HeldError or an *InterruptedError where the
 // job is well but not done.
@@ -47,12 +62,37 @@ func (e *Env) Run(ctx context.Context, id int64, progress func(Progress)) (*stor
 		return nil, err
 	}
 	defer e.Store.Write(context.WithoutCancel(ctx), func(tx *store.Tx) error { return tx.DisownJob(id, e.Owner.ID) })
-	if !l.job.State.Ended() {
-		if err := e.work(ctx, l, progress); err != nil {
-			return l.job, err
-		}
+	if l.job.State.Ended() {
+		err = e.settleCut(ctx, l, progress)
+	} else {
+		err = e.work(ctx, l, progress)
+	}
+	if err != nil {
+		return l.job, err
 	}
 	return e.close(ctx, l)
+}
+
+// settleCut brings the items of an ended job to their results that were cut
+// while they were pushed: it was cancelled after that.
+func (e *Env) settleCut(ctx context.Context, l *loaded, progress func(Progress)) error {
+	var pushing int64
+	err := e.Store.Read(ctx, func(tx *store.Tx) (err error) {
+		_, pushing, err = tx.CountOpen(l.job.ID)
+		return err
+	})
+	if err != nil || pushing == 0 {
+		return err
+	}
+	r := e.newRunner(l, progress)
+	r.settling = true
+	if err := r.run(ctx); err != nil {
+		return fmt.Errorf("settling job %d: %w", l.job.ID, err)
+	}
+	if r.end.why != nil {
+		return &InterruptedError{Job: l.job.ID, Left: pushing, Of: l.job.Counts.Selected}
+	}
+	return nil
 }
 
 // take makes the job ours and reads it.
@@ -165,7 +205,7 @@ func faultsOf(tx *store.Tx, l *loaded) (int64, error) {
 
 // heldBy says what a guard counted, and what to do about it.
 func (e *Env) heldBy(l *loaded, guard string, count int64) *HeldError {
-	return &HeldError{Job: l.job.ID, Reason: DescribeHold(l.job, l.def, e.Config, guard, count)}
+	return &HeldError{Job: l.job.ID, Reason: describeHold(l.job, l.def, e.Config, guard, count)}
 }
 
 // start moves the job to running.

@@ -46,6 +46,7 @@ type runner struct {
 	settled  []*work // have an outcome that is not written yet
 	resting  []*work // journalled, to be pushed again later
 
+	settling bool // the job has ended: only what was cut is settled
 	end      ending
 	progress func(Progress)
 	counts   store.Counts

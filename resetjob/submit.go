@@ -23,7 +23,7 @@ import (
 type Submission struct {
 	Job         *Job
 	File        string // where the job file was
-	Fingerprint []byte // SHA-256 of the job file and its list
+	Fingerprint []byte // SHA-256 of the job file and its list; a job's row has it under the key ring
 	Warnings    strictyaml.Faults
 
 	people people
@@ -115,7 +115,7 @@ func (e *Env) Submit(ctx context.Context, s *Submission, submitter string) (*sto
 	if err != nil {
 		return nil, err
 	}
-	j := &store.Job{Name: s.Job.Name, File: s.File, FileID: s.Job.ID, Fingerprint: s.Fingerprint, Definition: definition,
+	j := &store.Job{Name: s.Job.Name, File: s.File, FileID: s.Job.ID, Fingerprint: e.Ring.Fingerprint(s.Fingerprint), Definition: definition,
 		Submitter: submitter, State: store.Queued, Stage: store.StageOpening, Owner: e.Owner.ID}
 	lowest, err := lowestJob(e.reports())
 	if err != nil {
@@ -172,7 +172,7 @@ func (e *Env) given(v *Value) (secret.Value, error) {
 	case v.Sealed != "":
 		return e.Ring.OpenSealed(v.Sealed)
 	case v.Reference != nil:
-		return secret.Value{}, errors.ErrUnsupported // TEMPORARY
+		return v.Reference.Resolve(e.Ring.OpenSealed)
 	}
 	return v.Given, nil
 }
@@ -243,4 +243,10 @@ type loaded struct {
 	key    *credential.JobKey // nil: the values are erased
 	given  values
 	people people
+}
+
+// NewSubmission makes a submission of a job that selects by a query and does
+// not come from a file.
+func NewSubmission(job *Job, fingerprint []byte) *Submission {
+	return &Submission{Job: job, Fingerprint: fingerprint, people: people{query: job.Select.Query}}
 }

@@ -93,7 +93,7 @@ type Job struct {
 	Folder      string
 	File        string
 	FileID      string
-	Fingerprint []byte // SHA-256 of the job file and its lists
+	Fingerprint []byte // keyed hash of the job file and its lists
 	Definition  []byte // JSON, without secrets
 	Submitter   string
 	State       State

@@ -163,7 +163,7 @@ CREATE TABLE jobs (
     folder         TEXT NOT NULL DEFAULT '',  -- the watch folder; '' for the command line
     file           TEXT NOT NULL DEFAULT '',  -- where the job file was
     file_id        TEXT NOT NULL DEFAULT '',  -- the file's own id
-    fingerprint    BLOB NOT NULL,             -- SHA-256 of the job file and its lists
+    fingerprint    BLOB NOT NULL,             -- keyed hash of the job file and its lists
     definition     TEXT NOT NULL,             -- the job without its secrets, JSON
     submitter      TEXT NOT NULL,
     state          TEXT NOT NULL,             -- scheduled held queued running paused done incomplete stopped cancelled superseded failed

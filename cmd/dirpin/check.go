@@ -1,0 +1,137 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/dirpin/dirpin/config"
+	"github.com/dirpin/dirpin/internal/credential"
+	"github.com/dirpin/dirpin/internal/strictyaml"
+	"github.com/dirpin/dirpin/resetjob"
+	"github.com/spf13/cobra"
+)
+
+func newCheckCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "check [FILE…]", Short: "Check the configuration and job files",
+		Long: `Check the configuration, and job files with the lists that they name. Every fault
+is printed, with file, line and column; never a value.`,
+		RunE: func(_ *cobra.Command, args []string) error { return runCheck(a, args) },
+	}
+}
+
+func runCheck(a *app, files []string) error {
+	path := a.configPath()
+	jobs := make([]jobFile, len(files))
+	for i, f := range files { // before dirpin becomes the owner of the state folder
+		var err error
+		if jobs[i].path, jobs[i].data, err = readJobFile(f); err != nil {
+			return err
+		}
+		jobs[i].path = f
+	}
+	cfg, err := a.loadConfig()
+	var faults strictyaml.Faults
+	if err != nil && !errors.As(err, &faults) {
+		return err
+	}
+	bad := err != nil
+	if cfg != nil {
+		faults = cfg.Warnings
+	}
+	a.printFaults(faults)
+	if cfg == nil && len(jobs) > 0 {
+		fmt.Fprintln(a.err, "The job files are checked once the configuration is right.")
+	}
+	if cfg != nil {
+		for _, j := range jobs {
+			bad = a.checkJob(cfg, j) || bad
+		}
+	}
+	if bad {
+		return &exitError{code: exitUsage}
+	}
+	if !a.json && !a.quiet {
+		fmt.Fprintf(a.err, "%s: no fault\n", path)
+		for _, j := range jobs {
+			fmt.Fprintf(a.err, "%s: no fault\n", j.path)
+		}
+	}
+	return nil
+}
+
+type jobFile struct {
+	path string
+	data []byte
+}
+
+// checkJob prints the faults of a job file and tells whether it has any. The
+// key ring judges sealed values where it can be read.
+func (a *app) checkJob(cfg *config.Config, j jobFile) bool {
+	var ring *credential.Ring
+	if r, err := loadRing(cfg); err == nil {
+		ring = r
+	} else {
+		fmt.Fprintf(a.err, "%s: sealed values are not judged: %v\n", j.path, err)
+	}
+	o := parseOptions(cfg, ring)
+	o.Foreground = false // `at`, `until` and `expires` must lie ahead
+	sub, err := resetjob.Load(j.path, j.data, cfg.Watch[0].Lists, o)
+	var faults strictyaml.Faults
+	switch {
+	case errors.As(err, &faults):
+		a.printFaults(faults)
+		return true
+	case err != nil:
+		a.printFaults(strictyaml.Faults{{File: j.path, Message: err.Error()}})
+		return true
+	}
+	a.printFaults(sub.Warnings)
+	bad := false
+	for _, s := range sub.Job.Unsupported() {
+		a.printFaults(strictyaml.Faults{{File: j.path, Message: s}})
+		bad = true
+	}
+	return bad
+}
+
+// printFaults prints the result of a check: it is what was asked for, and so
+// goes to stdout.
+func (a *app) printFaults(faults strictyaml.Faults) {
+	enc := json.NewEncoder(a.out)
+	for _, f := range faults {
+		if a.json {
+			enc.Encode(struct {
+				File    string `json:"file"`
+				Line    int    `json:"line"`
+				Column  int    `json:"column"`
+				Message string `json:"message"`
+				Warning bool   `json:"warning"`
+			}{f.File, f.Line, f.Column, f.Message, f.Warning})
+			continue
+		}
+		fmt.Fprintln(a.out, f)
+	}
+}
+
+func newSchemaCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "schema config|job", Short: "Print the JSON schema of a kind of file", Args: cobra.ExactArgs(1), ValidArgs: []string{"config", "job"},
+		Long: `Print the JSON schema of the configuration or of job files, with which editors
+complete and check them as they are written.`,
+		RunE: func(_ *cobra.Command, args []string) error {
+			var s []byte
+			switch args[0] {
+			case "config":
+				s = config.Schema()
+			case "job":
+				s = resetjob.JobSchema()
+			default:
+				return usagef("schema: config or job, not %q", args[0])
+			}
+			_, err := a.out.Write(s)
+			return err
+		},
+	}
+}

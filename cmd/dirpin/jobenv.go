@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"path/filepath"
+	"time"
+
+	"github.com/dirpin/dirpin/config"
+	"github.com/dirpin/dirpin/internal/credential"
+	"github.com/dirpin/dirpin/internal/secret"
+	"github.com/dirpin/dirpin/internal/voicemail"
+	"github.com/dirpin/dirpin/resetjob"
+)
+
+// withJobs opens everything that jobs run with, runs fn and closes it. Jobs of
+// processes that died are taken from them first.
+func (a *app) withJobs(ctx context.Context, fn func(*session, *resetjob.Env) error) error {
+	return a.withSession(ctx, func(s *session) (err error) {
+		router, err := a.router(s)
+		if err != nil {
+			return withCode(exitUsage, err)
+		}
+		defer router.Close()
+		owner, err := resetjob.NewOwner(s.store)
+		if err != nil {
+			return withCode(exitCouldNotRun, err)
+		}
+		defer owner.Close()
+		if err := resetjob.Recover(ctx, s.store); err != nil {
+			return withCode(exitCouldNotRun, err)
+		}
+		env := &resetjob.Env{Config: s.cfg, Ring: s.ring, Hasher: credential.NewHasher(s.ring, hashParams()), Store: s.store,
+			Router: router, Owner: owner, Log: a.log}
+		return fn(s, env)
+	})
+}
+
+func (a *app) router(s *session) (*voicemail.Router, error) {
+	var systems []*voicemail.System
+	for i := range s.cfg.Voicemail {
+		v := &s.cfg.Voicemail[i]
+		var key secret.Value
+		if v.Secret != (config.Secret{}) {
+			var err error
+			if key, err = v.Secret.Resolve(s.ring.OpenSealed); err != nil {
+				return nil, fmt.Errorf("voicemail %s: reading its secret: %w", v.Name, err)
+			}
+		}
+		sys, err := voicemail.New(v, voicemail.Options{Secret: key, Log: a.log})
+		if err != nil {
+			return nil, err
+		}
+		systems = append(systems, sys)
+	}
+	return voicemail.NewRouter(systems...), nil
+}
+
+// loadSubmission reads a job file and its list, as `dirpin run` may.
+func loadSubmission(file string, data []byte, s *session) (*resetjob.Submission, error) {
+	return resetjob.Load(file, data, s.cfg.Watch[0].Lists, parseOptions(s.cfg, s.ring))
+}
+
+// parseOptions are those of a job from the command line: it runs now, and may
+// hold plain secrets and references. Without a key ring sealed values go
+// unjudged.
+func parseOptions(cfg *config.Config, ring *credential.Ring) resetjob.ParseOptions {
+	o := resetjob.ParseOptions{Now: time.Now(), Foreground: true, PlainAllowed: true, AllowReferences: ownsState(cfg.StateDir),
+		Agreements: cfg.Agreements, Ceilings: cfg.Limits, Credentials: cfg.Credentials, Mail: cfg.Mail,
+		CheckGiven: resetjob.CheckGivenBy(&cfg.Credentials)}
+	if ring != nil {
+		o.OpenSealed = ring.OpenSealed
+		o.Resolve = func(s config.Secret) (secret.Value, error) { return s.Resolve(ring.OpenSealed) }
+	}
+	return o
+}
+
+// readJobFile reads a job file while dirpin is still who called it: root may
+// read files that the owner of the state folder may not.
+func readJobFile(path string) (string, []byte, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return "", nil, usagef("there is no job file %s", path)
+	}
+	if err != nil {
+		return "", nil, withCode(exitUsage, err)
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		abs = path
+	}
+	return abs, data, nil
+}
+
+// refuseUnsupported says what the job asks for and this release cannot do.
+func refuseUnsupported(job *resetjob.Job, file string) error {
+	if parts := job.Unsupported(); len(parts) > 0 {
+		var errs []error
+		for _, p := range parts {
+			errs = append(errs, fmt.Errorf("%s: %s", file, p))
+		}
+		return withCode(exitUsage, errors.Join(errs...))
+	}
+	return nil
+}
+
+// submitter names who runs a job, as jobs and reports show it.
+func submitter() string {
+	if u := os.Getenv("SUDO_USER"); u != "" {
+		return u
+	}
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return fmt.Sprint("uid ", os.Getuid())
+}
+
+// hashParams are the parameters of every new hash.
+func hashParams() credential.Params { return credential.DefaultParams() }

@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/dirpin/dirpin/internal/outcome"
+	"github.com/dirpin/dirpin/internal/store"
+	"github.com/dirpin/dirpin/resetjob"
+	"github.com/spf13/cobra"
+)
+
+func newJobsCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{Use: "jobs", Short: "List, show, release and cancel jobs", Args: groupArgs, RunE: func(*cobra.Command, []string) error { return nil }}
+	one := func(use, short string, run func(context.Context, *app, *session, *resetjob.Env, int64) error) *cobra.Command {
+		return &cobra.Command{Use: use, Short: short, Args: cobra.ExactArgs(1),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				id, err := strconv.ParseInt(args[0], 10, 64)
+				if err != nil || id < 1 {
+					return usagef("%s: a job is named by its number, as in dirpin jobs list", cmd.CommandPath())
+				}
+				return a.withJobs(cmd.Context(), func(s *session, env *resetjob.Env) error {
+					err := run(cmd.Context(), a, s, env, id)
+					if errors.Is(err, store.ErrNotFound) {
+						return usagef("there is no job %d: dirpin jobs list", id)
+					}
+					return err
+				})
+			}}
+	}
+	cmd.AddCommand(
+		&cobra.Command{Use: "list", Short: "List jobs, the newest first", Args: cobra.NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error { return runJobsList(cmd.Context(), a) }},
+		one("show ID", "Show one job", runJobsShow),
+		one("log ID", "Show a job's log", runJobsLog),
+		one("release ID", "Let a job go on that a guard holds", runJobsRelease),
+		one("cancel ID", "Cancel a job: whoever is not changed yet stays as they are", runJobsCancel),
+	)
+	return cmd
+}
+
+func runJobsList(ctx context.Context, a *app) error {
+	return a.withJobs(ctx, func(s *session, _ *resetjob.Env) error {
+		return s.store.Read(ctx, func(tx *store.Tx) error {
+			if a.json {
+				enc := json.NewEncoder(a.out)
+				return tx.Jobs(func(j *store.Job) error { return enc.Encode(resetjob.JobJSON(j)) })
+			}
+			t := newTable(a.out, "Job", "Name", "State", "Created", "Selected", "Updated", "Skipped", "Flagged", "Failed", "Not run")
+			err := tx.Jobs(func(j *store.Job) error {
+				c := j.Counts
+				return t.row(itoa(j.ID), j.Name, string(j.State), stamp(j.Created), itoa(c.Selected), itoa(c.Updated), itoa(c.Skipped), itoa(c.Flagged), itoa(c.Failed), itoa(c.NotRun))
+			})
+			return errors.Join(err, t.flush())
+		})
+	})
+}
+
+func readJob(ctx context.Context, s *session, id int64) (*store.Job, error) {
+	var j *store.Job
+	err := s.store.Read(ctx, func(tx *store.Tx) (err error) {
+		j, err = tx.Job(id)
+		return err
+	})
+	return j, err
+}
+
+func runJobsShow(ctx context.Context, a *app, s *session, env *resetjob.Env, id int64) error {
+	j, err := readJob(ctx, s, id)
+	if err != nil {
+		return err
+	}
+	if a.json {
+		return json.NewEncoder(a.out).Encode(resetjob.JobJSON(j))
+	}
+	for _, l := range [][2]string{{"Job", itoa(j.ID)}, {"Name", j.Name}, {"State", string(j.State)}, {"", describeState(env, j)},
+		{"File", j.File}, {"Submitted by", j.Submitter}, {"Created", stamp(j.Created)}, {"Started", stamp(j.Started)}, {"Ended", stamp(j.Ended)}, {"Report", j.Report}} {
+		if l[1] != "" {
+			fmt.Fprintf(a.out, "%-13s %s\n", l[0], printable(l[1]))
+		}
+	}
+	if line := resetjob.UncertainLine(j.Counts); line != "" {
+		fmt.Fprintln(a.out, line)
+	}
+	fmt.Fprintln(a.out, resetjob.CountLine(j.Counts))
+	return nil
+}
+
+// describeState says why a job is where it is, and how it goes on.
+func describeState(env *resetjob.Env, j *store.Job) string {
+	switch {
+	case j.State == store.Held:
+		return env.DescribeHold(j)
+	case j.State == store.Queued && j.Reason != "":
+		left := ""
+		if j.Stage == store.StageOpen {
+			left = fmt.Sprintf("; %d of %d users are left", j.Counts.Selected-j.Counts.Final(), j.Counts.Selected)
+		}
+		return j.Reason + left + "; go on with: dirpin run " + j.File
+	case j.State == store.Queued:
+		return "go on with: dirpin run " + j.File
+	case j.State.Ended() && j.Stage != store.StageClosed && j.Owner == "":
+		return "its report is not written yet; do it with: dirpin run " + j.File
+	}
+	return j.Reason
+}
+
+func runJobsLog(ctx context.Context, a *app, s *session, _ *resetjob.Env, id int64) error {
+	j, err := readJob(ctx, s, id)
+	if err != nil {
+		return err
+	}
+	if j.Report != "" && !a.json {
+		text, err := os.ReadFile(filepath.Join(j.Report, "report.log"))
+		if err == nil {
+			_, err = a.out.Write(text)
+			return err
+		}
+		fmt.Fprintf(a.err, "the report is not readable (%v); this is what the database has\n", err)
+	}
+	return s.store.Read(ctx, func(tx *store.Tx) error {
+		lines, err := tx.JobLog(id)
+		enc := json.NewEncoder(a.out)
+		for _, l := range lines {
+			if a.json {
+				enc.Encode(struct {
+					Time string `json:"time"`
+					Text string `json:"text"`
+				}{stamp(l.At), l.Text})
+			} else {
+				fmt.Fprintf(a.out, "%s  %s\n", stamp(l.At), printable(l.Text))
+			}
+		}
+		return err
+	})
+}
+
+func runJobsRelease(ctx context.Context, a *app, s *session, env *resetjob.Env, id int64) error {
+	var j *store.Job
+	err := s.store.Write(ctx, func(tx *store.Tx) (err error) {
+		if j, err = tx.Job(id); err != nil {
+			return err
+		}
+		if j.State != store.Held {
+			return usagef("job %d is not held but %s", id, j.State)
+		}
+		who := submitter()
+		if resetjob.NeedsAnother(j) && who == j.Submitter {
+			return usagef("job %d was submitted by %s and waits for someone else to release it", id, who)
+		}
+		if err := tx.LogJob(id, fmt.Sprintf("released by %s: %s", who, j.Reason)); err != nil {
+			return err
+		}
+		return tx.ReleaseJob(j)
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.err, "Job %d is released; it goes on with: dirpin run %s\n", id, j.File)
+	return nil
+}
+
+func runJobsCancel(ctx context.Context, a *app, s *session, env *resetjob.Env, id int64) error {
+	var j *store.Job
+	var n int64
+	err := s.store.Write(ctx, func(tx *store.Tx) (err error) {
+		from := []store.State{store.Held, store.Queued, store.Running, store.Paused, store.Scheduled}
+		moved, err := tx.MoveJob(id, from, store.Cancelled, "cancelled by "+submitter())
+		if err != nil {
+			return err
+		}
+		if !moved {
+			if j, err = tx.Job(id); err != nil {
+				return err
+			}
+			return usagef("job %d is %s: there is nothing left to cancel", id, j.State)
+		}
+		if n, err = tx.EndPending(id, outcome.Cancelled); err != nil {
+			return err
+		}
+		if err := tx.LogJob(id, "cancelled by "+submitter()); err != nil {
+			return err
+		}
+		j, err = tx.Job(id)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.err, "Job %d is cancelled: %d users stay as they are.\n", id, n)
+	if j.Owner != "" && j.Owner != env.Owner.ID {
+		fmt.Fprintln(a.err, "It is running: the pushes in hand are settled there, and its report is written then.")
+		return nil
+	}
+	_, err = env.Run(ctx, id, nil) // settles what was cut, and writes the report
+	return err
+}
