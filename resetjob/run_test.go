@@ -65,15 +65,15 @@ func (m *mailboxes) Close() error { return nil }
 
 // kit is an installation in a temporary folder, with cheap hashing.
 type kit struct {
-	*testing.T
+	testing.TB
 	env   *Env
 	boxes *mailboxes
 	dir   string
 }
 
-func newKit(t *testing.T, change func(*config.Config)) *kit {
+func newKit(t testing.TB, change func(*config.Config)) *kit {
 	t.Helper()
-	k := &kit{T: t, dir: t.TempDir(), boxes: &mailboxes{pins: map[string]string{}, asked: map[string][]string{}}}
+	k := &kit{TB: t, dir: t.TempDir(), boxes: &mailboxes{pins: map[string]string{}, asked: map[string][]string{}}}
 	cfg := &config.Config{StateDir: k.dir, RecoverWithin: time.Hour,
 		Watch:     []config.Watch{{Reports: filepath.Join(k.dir, "reports"), Lists: filepath.Join(k.dir, "lists")}},
 		Voicemail: []config.Voicemail{{Name: "unity", Type: "http", Timeout: time.Minute, Retries: 2, Concurrency: 4, NoMailbox: "fail"}},
