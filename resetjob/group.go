@@ -210,6 +210,7 @@ func (r *runner) apply(ctx context.Context, g *group) {
 	for _, w := range g.waiting {
 		w.ready = time.Now().Add(claimedRest)
 	}
+	r.waiting = len(g.waiting)
 	r.settled = r.settled[len(g.settled):]
 	r.ready = without(r.ready, gone)
 	for _, w := range g.settled {

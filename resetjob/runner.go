@@ -3,6 +3,7 @@ package resetjob
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"sync"
 	"time"
@@ -54,6 +55,7 @@ type runner struct {
 	noBox    int64
 	paused   map[*voicemail.System]time.Time
 	pause    string // why the job is paused; "": it is not
+	waiting  int    // users whom another job has in flight
 	failing  int    // transactions that failed in a row
 }
 
@@ -317,7 +319,12 @@ func (r *runner) giveBack() error {
 var errNotOurs = errors.New("the job was taken over by another process")
 
 func (r *runner) report() {
-	if r.progress != nil {
-		r.progress(Progress{Counts: r.counts, Paused: r.pause})
+	if r.progress == nil {
+		return
 	}
+	p := Progress{Counts: r.counts, Paused: r.pause}
+	if p.Paused == "" && r.waiting > 0 && r.inFlight == 0 {
+		p.Paused = fmt.Sprintf("%d users are being changed by another job (dirpin jobs list): waiting; if that job was cut, run its file or cancel it", r.waiting)
+	}
+	r.progress(p)
 }

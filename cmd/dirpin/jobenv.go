@@ -33,7 +33,7 @@ func (a *app) withJobs(ctx context.Context, fn func(*session, *resetjob.Env) err
 		if err := resetjob.Recover(ctx, s.store); err != nil {
 			return withCode(exitCouldNotRun, err)
 		}
-		env := &resetjob.Env{Config: s.cfg, Ring: s.ring, Hasher: credential.NewHasher(s.ring, hashParams()), Store: s.store,
+		env := &resetjob.Env{Config: s.cfg, Ring: s.ring, Hasher: credential.NewHasher(s.ring, newParams()), Store: s.store,
 			Router: router, Owner: owner, Log: a.log}
 		return fn(s, env)
 	})
@@ -118,5 +118,5 @@ func submitter() string {
 	return fmt.Sprint("uid ", os.Getuid())
 }
 
-// hashParams are the parameters of every new hash.
-func hashParams() credential.Params { return credential.DefaultParams() }
+// newParams are the parameters of every new hash. Only tests change them.
+var newParams = credential.DefaultParams

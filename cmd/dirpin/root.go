@@ -225,7 +225,10 @@ func (a *app) withStore(ctx context.Context, fn func(*store.Store) error) error 
 // storeError gives errors of opening the database their code.
 func storeError(err error) error {
 	var newer *store.NewerError
-	if errors.As(err, &newer) || errors.Is(err, os.ErrPermission) {
+	switch {
+	case errors.As(err, &newer):
+		return withCode(exitUsage, err)
+	case errors.Is(err, os.ErrPermission):
 		return withCode(exitUsage, fmt.Errorf("%w; %s", err, runAs))
 	}
 	return withCode(exitCouldNotRun, err)

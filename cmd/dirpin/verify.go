@@ -44,7 +44,7 @@ Exit codes: 0 right, 10 wrong or unknown user, 11 locked, 12 expired.`,
 
 func runVerify(ctx context.Context, a *app, id, kind string, v secret.Value) error {
 	return a.withSession(ctx, func(s *session) error {
-		l := logon.Verifier{Store: s.store, Hasher: credential.NewHasher(s.ring, hashParams()), Lockout: s.cfg.Credentials.Lockout,
+		l := logon.Verifier{Store: s.store, Hasher: credential.NewHasher(s.ring, newParams()), Lockout: s.cfg.Credentials.Lockout,
 			Expires: credential.Kind(kind).Policy(&s.cfg.Credentials).Expires}
 		r, err := l.Verify(ctx, id, kind, v)
 		if errors.Is(err, credential.ErrUnknownKey) {
