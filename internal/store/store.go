@@ -277,11 +277,18 @@ func (t *Tx) exec(query string, args ...any) (int64, error) {
 	return r.RowsAffected()
 }
 
-// insert runs an INSERT and returns the new row's number.
+// insert runs an INSERT and returns the new row's number. RETURNING would do
+// the same, at nearly twice the price a row.
 func (t *Tx) insert(query string, args ...any) (int64, error) {
-	var id int64
-	err := t.row(query+" RETURNING id", args...).Scan(&id)
-	return id, err
+	s, err := t.stmt(query)
+	if err != nil {
+		return 0, err
+	}
+	r, err := s.ExecContext(t.ctx, args...)
+	if err != nil {
+		return 0, err
+	}
+	return r.LastInsertId()
 }
 
 // row runs a query for one row.
