@@ -28,4 +28,4 @@ lint:
 
 # Prints ratios of what dirpin takes to what the bare work takes, in one run.
 bench: build
-	go test ./resetjob ./internal/store -run '^$$' -bench 'Ratio' -benchtime 1x -timeout 30m
+	go test ./resetjob ./internal/store -run '^$$' -bench 'Ratio|Million' -benchtime 1x -timeout 30m

@@ -59,9 +59,24 @@ func (a *app) router(s *session) (*voicemail.Router, error) {
 	return voicemail.NewRouter(systems...), nil
 }
 
-// loadSubmission reads a job file and its list, as `dirpin run` may.
-func loadSubmission(file string, data []byte, s *session) (*resetjob.Submission, error) {
-	return resetjob.Load(file, data, s.cfg.Watch[0].Lists, parseOptions(s.cfg, s.ring))
+// loadSubmission reads a job file and its list, as `dirpin run` may. A file
+// whose time has passed is taken where its job was cut and is to go on.
+func loadSubmission(ctx context.Context, file string, data []byte, s *session, env *resetjob.Env) (*resetjob.Submission, error) {
+	o := parseOptions(s.cfg, s.ring)
+	sub, err := resetjob.Load(file, data, s.cfg.Watch[0].Lists, o)
+	if err == nil {
+		return sub, nil
+	}
+	o.Accepted = true
+	late, err2 := resetjob.Load(file, data, s.cfg.Watch[0].Lists, o)
+	if err2 != nil {
+		return nil, err
+	}
+	cut, err2 := env.Unfinished(ctx, late.Fingerprint)
+	if err2 != nil || cut == nil {
+		return nil, err
+	}
+	return late, nil
 }
 
 // parseOptions are those of a job from the command line: it runs now, and may

@@ -100,7 +100,7 @@ func runExplain(ctx context.Context, a *app, path, id string) error {
 		return err
 	}
 	return a.withJobs(ctx, func(s *session, env *resetjob.Env) error {
-		sub, err := loadSubmission(file, data, s)
+		sub, err := loadSubmission(ctx, file, data, s, env)
 		if err != nil {
 			return withCode(exitUsage, err)
 		}
@@ -128,7 +128,7 @@ func findJob(ctx context.Context, a *app, path string, p *userPrinter) error {
 		return err
 	}
 	return a.withJobs(ctx, func(s *session, env *resetjob.Env) error {
-		sub, err := loadSubmission(file, data, s)
+		sub, err := loadSubmission(ctx, file, data, s, env)
 		if err != nil {
 			return withCode(exitUsage, err)
 		}

@@ -43,7 +43,7 @@ func runRun(ctx context.Context, a *app, path string, o runOptions) error {
 		return err
 	}
 	return a.withJobs(ctx, func(s *session, env *resetjob.Env) error {
-		sub, err := loadSubmission(file, data, s)
+		sub, err := loadSubmission(ctx, file, data, s, env)
 		if err != nil {
 			return withCode(exitUsage, err)
 		}
