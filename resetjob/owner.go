@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/gofrs/flock"
 
@@ -80,6 +81,15 @@ func alive(s *store.Store, owner string) (bool, error) {
 
 // cutReason is shown for a job whose process died.
 const cutReason = "cut: the process that ran it ended before the job did"
+
+// EraseOld forgets the values of jobs that ended longer ago than they may be
+// retried.
+func EraseOld(ctx context.Context, s *store.Store, retryWithin time.Duration) error {
+	if retryWithin == 0 {
+		return nil
+	}
+	return s.Write(ctx, func(tx *store.Tx) error { return tx.EraseOld(tx.Now().Add(-retryWithin)) })
+}
 
 // Recover takes the jobs of dead owners from them: they wait in the queue
 // again, and whoever runs them next goes on where they were cut.

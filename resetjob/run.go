@@ -32,6 +32,9 @@ type InterruptedError struct {
 }
 
 func (e *InterruptedError) Error() string {
+	if e.Of == 0 {
+		return fmt.Sprintf("job %d was interrupted before it changed anybody", e.Job)
+	}
 	return fmt.Sprintf("job %d was interrupted: %d of %d users are left", e.Job, e.Left, e.Of)
 }
 

@@ -383,3 +383,33 @@ func TestInterruptedRunGoesOn(t *testing.T) {
 		}
 	}
 }
+
+func TestValuesAreForgotten(t *testing.T) {
+	k := newKit(t, nil)
+	k.addUsers(2, nil)
+	k.boxes.answer = func(id string, _ int) voicemail.Answer {
+		if id == "user1" {
+			return voicemail.Answer{Class: voicemail.Answered, Result: voicemail.Rejected}
+		}
+		return voicemail.Answer{Class: voicemail.Answered, Result: voicemail.Accepted}
+	}
+	key := func(id int64) []byte {
+		var j *store.Job
+		k.must(k.env.Store.Read(context.Background(), func(tx *store.Tx) (err error) { j, err = tx.Job(id); return err }))
+		return j.Key
+	}
+	failed := k.run("select: {query: all}\nreset: {pin: \"471108\"}\n")
+	k.boxes.answer = nil
+	done := k.run("select: {query: all}\nreset: {pin: \"264081\"}\n")
+	if key(done.ID) != nil || key(failed.ID) == nil {
+		t.Error("a job that is done keeps its key, or one with failures has none to retry with")
+	}
+	k.must(EraseOld(context.Background(), k.env.Store, time.Hour))
+	if key(failed.ID) == nil {
+		t.Error("the values were erased too early")
+	}
+	k.must(EraseOld(context.Background(), k.env.Store, -time.Hour))
+	if key(failed.ID) != nil {
+		t.Error("the values were not erased")
+	}
+}

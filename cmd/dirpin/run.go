@@ -56,6 +56,9 @@ func runRun(ctx context.Context, a *app, path string, o runOptions) error {
 		if o.dryRun {
 			return dryRun(ctx, a, env, sub)
 		}
+		if err := resetjob.EraseOld(ctx, s.store, s.cfg.RetryWithin); err != nil {
+			return err
+		}
 		job, err := a.jobToRun(ctx, env, sub, o)
 		if err != nil {
 			return err

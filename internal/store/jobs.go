@@ -332,6 +332,16 @@ func (t *Tx) EraseValues(id int64) error {
 	return err
 }
 
+// EraseOld is EraseValues for every closed job that ended before that time.
+func (t *Tx) EraseOld(before time.Time) error {
+	old := "SELECT id FROM jobs WHERE stage = 'closed' AND job_key IS NOT NULL AND ended < ?"
+	if _, err := t.exec("UPDATE job_lists SET content = NULL WHERE job IN ("+old+")", milli(before)); err != nil {
+		return err
+	}
+	_, err := t.exec("UPDATE jobs SET job_key = NULL, pin = NULL, password = NULL WHERE id IN ("+old+")", milli(before))
+	return err
+}
+
 // AddList keeps a list with its job, sealed.
 func (t *Tx) AddList(job int64, name string, sealed []byte) error {
 	_, err := t.exec("INSERT INTO job_lists (job, name, content) VALUES (?,?,?)", job, name, sealed)
