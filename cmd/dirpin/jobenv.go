@@ -63,6 +63,25 @@ func (a *app) router(s *session) (*voicemail.Router, error) {
 	return voicemail.NewRouter(systems...), nil
 }
 
+// withSubmission reads a job file, opens everything that it needs, and runs fn
+// with it. What this release cannot do is refused.
+func (a *app) withSubmission(ctx context.Context, path string, fn func(*session, *resetjob.Env, *resetjob.Submission) error) error {
+	file, data, err := readJobFile(path)
+	if err != nil {
+		return err
+	}
+	return a.withJobs(ctx, func(s *session, env *resetjob.Env) error {
+		sub, err := loadSubmission(ctx, file, data, s, env)
+		if err != nil {
+			return withCode(exitUsage, err)
+		}
+		if err := refuseUnsupported(sub.Job, path); err != nil {
+			return err
+		}
+		return fn(s, env, sub)
+	})
+}
+
 // loadSubmission reads a job file and its list, as `dirpin run` may. A file
 // whose time has passed is taken where its job was cut and is to go on.
 func loadSubmission(ctx context.Context, file string, data []byte, s *session, env *resetjob.Env) (*resetjob.Submission, error) {

@@ -95,18 +95,7 @@ func newExplainCommand(a *app) *cobra.Command {
 }
 
 func runExplain(ctx context.Context, a *app, path, id string) error {
-	file, data, err := readJobFile(path)
-	if err != nil {
-		return err
-	}
-	return a.withJobs(ctx, func(s *session, env *resetjob.Env) error {
-		sub, err := loadSubmission(ctx, file, data, s, env)
-		if err != nil {
-			return withCode(exitUsage, err)
-		}
-		if err := refuseUnsupported(sub.Job, path); err != nil {
-			return err
-		}
+	return a.withSubmission(ctx, path, func(_ *session, env *resetjob.Env, sub *resetjob.Submission) error {
 		x, err := env.Explain(ctx, sub, id)
 		if err != nil {
 			return err
@@ -123,27 +112,13 @@ func runExplain(ctx context.Context, a *app, path, id string) error {
 
 // findJob lists whom a job file selects.
 func findJob(ctx context.Context, a *app, path string, p *userPrinter) error {
-	file, data, err := readJobFile(path)
-	if err != nil {
-		return err
-	}
-	return a.withJobs(ctx, func(s *session, env *resetjob.Env) error {
-		sub, err := loadSubmission(ctx, file, data, s, env)
-		if err != nil {
-			return withCode(exitUsage, err)
-		}
-		if err := refuseUnsupported(sub.Job, path); err != nil {
-			return err
-		}
-		nobody := 0
-		err = env.Selected(ctx, sub, func(u *user.User, written string, line int) error {
+	return a.withSubmission(ctx, path, func(_ *session, env *resetjob.Env, sub *resetjob.Submission) error {
+		return env.Selected(ctx, sub, func(u *user.User, written string, line int) error {
 			if u == nil {
-				nobody++
 				fmt.Fprintf(a.err, "line %d names nobody here: %s\n", line, printable(written))
 				return nil
 			}
 			return p.print(ctx, u, nil)
 		})
-		return err
 	})
 }

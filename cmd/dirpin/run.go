@@ -38,20 +38,9 @@ file is run again, under the same number: nobody is changed twice.`,
 }
 
 func runRun(ctx context.Context, a *app, path string, o runOptions) error {
-	file, data, err := readJobFile(path)
-	if err != nil {
-		return err
-	}
-	return a.withJobs(ctx, func(s *session, env *resetjob.Env) error {
-		sub, err := loadSubmission(ctx, file, data, s, env)
-		if err != nil {
-			return withCode(exitUsage, err)
-		}
+	return a.withSubmission(ctx, path, func(s *session, env *resetjob.Env, sub *resetjob.Submission) error {
 		for _, w := range sub.Warnings {
 			fmt.Fprintln(a.err, w)
-		}
-		if err := refuseUnsupported(sub.Job, path); err != nil {
-			return err
 		}
 		if o.dryRun {
 			return dryRun(ctx, a, env, sub)

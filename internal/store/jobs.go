@@ -185,15 +185,6 @@ func (t *Tx) Jobs(each func(*Job) error) error {
 	return t.jobs("SELECT "+jobColumns+" FROM jobs ORDER BY id DESC", nil, each)
 }
 
-// JobsInState calls each for the jobs in one of the states, in order.
-func (t *Tx) JobsInState(states []State, each func(*Job) error) error {
-	args := make([]any, len(states))
-	for i, s := range states {
-		args[i] = string(s)
-	}
-	return t.jobs("SELECT "+jobColumns+" FROM jobs WHERE state IN ("+placeholders(len(args))+") ORDER BY id", args, each)
-}
-
 // Unfinished returns the newest job of that fingerprint that has not ended;
 // nil where there is none.
 func (t *Tx) Unfinished(fingerprint []byte) (*Job, error) {

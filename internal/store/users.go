@@ -139,25 +139,6 @@ func (t *Tx) RemoveUser(id int64) error {
 // ErrInFlight says that a job is changing the user at this moment.
 var ErrInFlight = errors.New("the user is being changed by job")
 
-// CountUsers returns how many users there are by status.
-func (t *Tx) CountUsers() (map[user.Status]int64, error) {
-	rows, err := t.rows("SELECT status, count(*) FROM users GROUP BY status")
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	counts := make(map[user.Status]int64)
-	for rows.Next() {
-		var s user.Status
-		var n int64
-		if err := rows.Scan(&s, &n); err != nil {
-			return nil, err
-		}
-		counts[s] = n
-	}
-	return counts, rows.Err()
-}
-
 // Flag puts a user on the work list.
 func (t *Tx) Flag(id, job int64, code string) error {
 	_, err := t.exec(`INSERT INTO flags (user_ref, job, code, at) VALUES (?,?,?,?)
