@@ -3,15 +3,18 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS := -X main.version=$(VERSION)
 export CGO_ENABLED = 1
 
-.PHONY: build demo test lint bench race deps
+.PHONY: build demo test lint bench race deps demo-deps
 
 build:
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/dirpin ./cmd/dirpin
 
-deps: # what the tests and the demo need and the machine lacks
+deps: demo-deps # what the tests need and the machine lacks: real directories
+	@packaging/install-deps.sh openssl 389-ds-base libnss3-tools samba samba-ad-provision samba-dsdb-modules samba-vfs-modules python3-samba
+
+demo-deps:
 	@packaging/install-deps.sh gcc libc6-dev slapd ldap-utils
 
-demo: deps build
+demo: demo-deps build
 	bin/dirpin demo
 
 test: deps lint

@@ -1,5 +1,10 @@
-// Package lab gives tests real servers to work against. A server is started
-// when a test first asks for it and lives as long as the test process. What is
-// missing on the machine fails the test and says how to install it; nothing is
-// skipped. Only tests import it.
+// Package lab gives tests real servers to work against: OpenLDAP, 389
+// Directory Server and Samba's Active Directory. A server is started when a
+// test first asks for it, in a second or less, is shared by the tests of the
+// process, each of which has a place of its own in it, and dies with the
+// process, however that ends. Only a Samba domain takes some seconds to make:
+// that is done once on a machine and kept below the temporary folder.
+//
+// What is missing on the machine fails the test and says how to install it;
+// nothing is skipped. Only tests import it.
 package lab

@@ -15,5 +15,5 @@ func tlsConfig(t *testing.T, d *Directory) *tls.Config {
 	if !pool.AppendCertsFromPEM(pem) {
 		t.Fatal("no certificate in " + d.CAFile())
 	}
-	return &tls.Config{RootCAs: pool, ServerName: "localhost"}
+	return &tls.Config{RootCAs: pool}
 }

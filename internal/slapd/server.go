@@ -1,7 +1,6 @@
 package slapd
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,8 +11,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
-	"time"
+
+	"github.com/dirpin/dirpin/internal/child"
+	"github.com/dirpin/dirpin/internal/localca"
 )
 
 // ErrMissing says that the machine has no slapd.
@@ -37,9 +37,7 @@ type Server struct {
 	port   int
 	tls    int
 
-	cmd    *exec.Cmd
-	exited chan struct{} // closed when the process has ended
-	output *tail
+	process *child.Process
 }
 
 // Names and secrets of every server.
@@ -77,8 +75,8 @@ func New(o Options) (*Server, error) {
 	if err := os.MkdirAll(s.path("db"), 0o700); err != nil {
 		return nil, fmt.Errorf("laying out a slapd: %w", err)
 	}
-	if err := s.writeCertificates(); err != nil {
-		return nil, fmt.Errorf("making the certificates of slapd: %w", err)
+	if err := localca.Write(o.Dir, "sync"); err != nil {
+		return nil, fmt.Errorf("laying out a slapd: %w", err)
 	}
 	if err := s.writeConfig(); err != nil {
 		return nil, fmt.Errorf("writing the configuration of slapd: %w", err)
@@ -113,6 +111,10 @@ func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.It
 // TLSAddr returns host and port of the service over TLS.
 func (s *Server) TLSAddr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.tls)) }
 
+// ClientFiles returns the certificate and key with which EXTERNAL binds as
+// BindDN.
+func (s *Server) ClientFiles() (cert, key string) { return s.path("client.pem"), s.path("client.key") }
+
 // URL returns the plain service, which also does StartTLS.
 func (s *Server) URL() string { return "ldap://localhost:" + strconv.Itoa(s.port) }
 
@@ -130,7 +132,7 @@ func (s *Server) Load(ldif io.Reader) error {
 	cmd.Stdin = ldif
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("loading entries into slapd: %w: %s", err, lastLines(out))
+		return fmt.Errorf("loading entries into slapd: %w: %s", err, child.LastLines(out))
 	}
 	return nil
 }
@@ -152,9 +154,11 @@ func (s *Server) Start(ctx context.Context) error {
 	var err error
 	for range 5 {
 		if fresh {
-			if s.port, s.tls, err = freePorts(); err != nil {
+			ports, err := child.FreePorts("127.0.0.1", 2)
+			if err != nil {
 				return fmt.Errorf("starting slapd: %w", err)
 			}
+			s.port, s.tls = ports[0], ports[1]
 		}
 		if err = s.start(ctx); err == nil || !fresh || ctx.Err() != nil {
 			break // another program may have taken a port that was free: only then again
@@ -166,135 +170,26 @@ func (s *Server) Start(ctx context.Context) error {
 func (s *Server) start(ctx context.Context) error {
 	listen := fmt.Sprintf("ldap://%s/ ldaps://%s/", s.Addr(), s.TLSAddr())
 	// 32768: in the foreground, and nothing logged but what goes wrong.
-	cmd := exec.Command(s.binary, "-f", s.path("slapd.conf"), "-h", listen, "-d", "32768")
-	s.output = new(tail)
-	cmd.Stdout, cmd.Stderr = s.output, s.output
-	cmd.WaitDelay = time.Second
-	exited, err := startTied(cmd)
+	p, err := child.Start("slapd", exec.Command(s.binary, "-f", s.path("slapd.conf"), "-h", listen, "-d", "32768"))
 	if err != nil {
-		return fmt.Errorf("starting slapd: %w", err)
+		return err
 	}
-	s.cmd, s.exited = cmd, exited
-	if err := s.await(ctx); err != nil {
-		s.Kill()
+	s.process = p
+	if err := p.Await(ctx, s.Addr(), s.TLSAddr()); err != nil {
+		p.Kill()
 		return err
 	}
 	return nil
 }
 
-// await returns once both ports take connections.
-func (s *Server) await(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
-	defer cancel()
-	tick := time.NewTicker(3 * time.Millisecond)
-	defer tick.Stop()
-	for _, addr := range []string{s.Addr(), s.TLSAddr()} {
-		for {
-			var d net.Dialer
-			c, err := d.DialContext(ctx, "tcp", addr)
-			if err == nil {
-				c.Close()
-				break
-			}
-			select {
-			case <-s.exited:
-				return fmt.Errorf("starting slapd: it ended at once: %s", s.output)
-			case <-ctx.Done():
-				return fmt.Errorf("starting slapd: no answer on %s: %w: %s", addr, err, s.output)
-			case <-tick.C:
-			}
-		}
-	}
-	return nil
-}
-
 // Running tells whether the server's process lives.
-func (s *Server) Running() bool {
-	if s.cmd == nil {
-		return false
-	}
-	select {
-	case <-s.exited:
-		return false
-	default:
-		return true
-	}
-}
+func (s *Server) Running() bool { return s.process.Running() }
 
 // PID returns the server's process, or 0.
-func (s *Server) PID() int {
-	if !s.Running() {
-		return 0
-	}
-	return s.cmd.Process.Pid
-}
+func (s *Server) PID() int { return s.process.PID() }
 
 // Stop ends the server in order. One that is stopped stays so.
-func (s *Server) Stop() error {
-	if !s.Running() {
-		return nil
-	}
-	if err := s.cmd.Process.Signal(os.Interrupt); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return fmt.Errorf("stopping slapd (process %d): %w", s.cmd.Process.Pid, err)
-	}
-	select {
-	case <-s.exited:
-	case <-time.After(10 * time.Second):
-		s.Kill()
-	}
-	return nil
-}
+func (s *Server) Stop() error { return s.process.Stop(os.Interrupt) }
 
 // Kill ends the server at once, as a crash would.
-func (s *Server) Kill() {
-	if s.Running() {
-		s.cmd.Process.Kill()
-		<-s.exited
-	}
-}
-
-// freePorts returns two ports of loopback that nobody listens on.
-func freePorts() (plain, tls int, err error) {
-	a, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, 0, err
-	}
-	defer a.Close()
-	b, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, 0, err
-	}
-	defer b.Close()
-	return a.Addr().(*net.TCPAddr).Port, b.Addr().(*net.TCPAddr).Port, nil
-}
-
-// tail keeps the end of what a process prints.
-type tail struct {
-	mu  sync.Mutex
-	buf []byte
-}
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.buf = append(t.buf, p...)
-	if len(t.buf) > 4096 {
-		t.buf = append(t.buf[:0], t.buf[len(t.buf)-2048:]...)
-	}
-	return len(p), nil
-}
-
-func (t *tail) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return lastLines(t.buf)
-}
-
-// lastLines makes one line of the last few of a program's output.
-func lastLines(out []byte) string {
-	lines := strings.Split(string(bytes.TrimSpace(out)), "\n")
-	if len(lines) > 4 {
-		lines = lines[len(lines)-4:]
-	}
-	return strings.Join(lines, "; ")
-}
+func (s *Server) Kill() { s.process.Kill() }

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package slapd
+package child
 
 import "os/exec"
 

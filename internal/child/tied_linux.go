@@ -1,4 +1,4 @@
-package slapd
+package child
 
 import (
 	"os/exec"
