@@ -22,20 +22,84 @@ func (e *Env) close(ctx context.Context, l *loaded) (*store.Job, error) {
 	if err != nil {
 		return l.job, fmt.Errorf("job %d is done, but writing its report in %s: %w; run it again when that is mended: nobody is changed twice", l.job.ID, e.reports(), err)
 	}
+	e.step("closing")
 	err = e.Store.Write(ctx, func(tx *store.Tx) error {
 		if err := tx.SetReport(l.job.ID, w.dir); err != nil {
 			return err
 		}
-		// What failed may be tried again with the same values.
-		if c := l.job.Counts; c.Failed == 0 && c.NotRun == 0 {
-			if err := tx.EraseValues(l.job.ID); err != nil {
+		if err := tx.SetStage(l.job.ID, store.StageClosed); err != nil {
+			return err
+		}
+		return eraseSettled(tx, l.job)
+	})
+	e.step("closed")
+	l.job.Report = w.dir
+	return l.job, err
+}
+
+// eraseSettled forgets the values of a job of which nothing can be tried again:
+// nobody failed, or those who did were changed by retries. So may those be of
+// the jobs that it tried again.
+func eraseSettled(tx *store.Tx, j *store.Job) error {
+	for {
+		left, last, err := tx.Retries(j.ID)
+		if err != nil || left > 0 {
+			return err
+		}
+		if last != 0 {
+			next, err := tx.Job(last)
+			if err != nil || next.Stage != store.StageClosed || next.Key != nil {
 				return err
 			}
 		}
-		return tx.SetStage(l.job.ID, store.StageClosed)
+		if err := tx.EraseValues(j.ID); err != nil || j.RetryOf == 0 {
+			return err
+		}
+		if j, err = tx.Job(j.RetryOf); err != nil {
+			return err
+		}
+	}
+}
+
+// Tidy forgets the values of jobs that ended longer ago than they may be
+// retried, and cancels those that were held for as long.
+func (e *Env) Tidy(ctx context.Context) error {
+	within := e.Config.RetryWithin
+	if within == 0 {
+		return nil
+	}
+	var expired []int64
+	err := e.Store.Write(ctx, func(tx *store.Tx) (err error) {
+		before := tx.Now().Add(-within)
+		if err := tx.EraseOld(before); err != nil {
+			return err
+		}
+		if expired, err = tx.ExpiredHolds(before); err != nil {
+			return err
+		}
+		for _, id := range expired {
+			why := fmt.Sprintf("held for longer than retry_within (%s)", within)
+			if _, err := tx.EndPending(id, outcome.Held); err != nil {
+				return err
+			}
+			if _, err := tx.MoveJob(id, []store.State{store.Held}, store.Cancelled, why); err != nil {
+				return err
+			}
+			if err := tx.LogJob(id, "cancelled: "+why); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
-	l.job.Report = w.dir
-	return l.job, err
+	if err != nil {
+		return fmt.Errorf("tidying up: %w", err)
+	}
+	for _, id := range expired {
+		if _, err := e.Run(ctx, id, nil); err != nil { // writes its report
+			return err
+		}
+	}
+	return nil
 }
 
 func (e *Env) writeReport(ctx context.Context, l *loaded) (*reportWriter, error) {

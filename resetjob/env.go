@@ -5,6 +5,7 @@ import (
 
 	"github.com/dirpin/dirpin/config"
 	"github.com/dirpin/dirpin/internal/credential"
+	"github.com/dirpin/dirpin/internal/incarnation"
 	"github.com/dirpin/dirpin/internal/store"
 	"github.com/dirpin/dirpin/internal/voicemail"
 )
@@ -17,7 +18,19 @@ type Env struct {
 	Store  *store.Store
 	Router *voicemail.Router
 	Owner  *Owner
+	Marker *incarnation.Marker // of this installation; nil: nobody asks whether the database was restored
 	Log    *slog.Logger
+
+	// Step is told before and after each step that a kill could part, by the
+	// names in DESIGN.md, on whatever goroutine takes it. Tests die in it; nil
+	// otherwise.
+	Step func(name string)
+}
+
+func (e *Env) step(name string) {
+	if e.Step != nil {
+		e.Step(name)
+	}
 }
 
 // legContext binds a sealed value to its row, so that it cannot be moved to

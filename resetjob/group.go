@@ -13,70 +13,138 @@ import (
 
 const (
 	maxGroup     = 500                    // items a transaction
-	claimedRest  = 250 * time.Millisecond // before an item whose user another job has is tried again
+	claimedRest  = 250 * time.Millisecond // before an item whose user something else keeps is tried again
 	commitRest   = time.Second            // before a transaction that failed is tried again
 	commitTries  = 60
 	noBoxAllowed = 10 // users without a mailbox, before anyone had one, that hold a job
 )
 
-// group is one transaction: what was pushed gets its results, and as much as
-// there is room for is claimed and journalled. Then the journalled is pushed.
-//
-// When it fails nothing was written. What the voicemail system accepted is
-// never forgotten: its commit is tried again, and nothing new is pushed until
-// it is done.
-func (r *runner) group(ctx context.Context) error {
-	for {
-		g := r.gather()
-		if g.empty() {
-			return nil
-		}
-		err := r.env.Store.Write(context.Background(), func(tx *store.Tx) error { return g.write(tx) })
-		if err == nil {
-			r.failing = 0
-			r.apply(ctx, g)
-			return nil
-		}
-		if errors.Is(err, store.ErrFenced) || errors.Is(err, store.ErrStale) {
-			return fmt.Errorf("%w: %w", errNotOurs, err)
-		}
-		if r.failing++; r.failing == commitTries {
-			return err
-		}
-		r.env.Log.Error("writing results: trying again in a second", "job", r.job.ID, "error", err)
-		time.Sleep(commitRest)
-		r.collect()
-	}
-}
-
-// group is what one transaction does, and what it found out.
+// group is what one transaction does, and what it found out: what was pushed
+// gets its results, and as much as there is room for is claimed and journalled.
 type group struct {
 	r       *runner
 	settled []*work // to be finished, or given back
 	claims  []*work
 
+	subjects map[int64]*store.Subject // of the claims, as they are now
+	history  map[string]map[int64][][]byte
+	ahead    map[*voicemail.System]int // journalled by this group
+
 	counts   store.Counts
 	failures int64
 	launch   []*work // journalled now, to be pushed
 	finished []*work
-	waiting  []*work // another job has the user
-	unsent   []*work // given back
+	again    []*work // settled, with another leg to be pushed
+	waiting  map[*work]time.Time
 	full     []*work
 	state    store.State // of the job
 	total    int64       // failures of the whole job
 }
 
+// group carries out one transaction, and pushes what it journalled.
+//
+// When it fails nothing was written. What was accepted elsewhere is never
+// forgotten: its commit is tried again, and nothing new is claimed until it is
+// done. Where one item is at fault it is found by halving, so that it holds up
+// nobody else.
+func (r *runner) group(ctx context.Context) error {
+	g := r.gather()
+	if g.empty() {
+		return nil
+	}
+	return r.carryOut(ctx, g)
+}
+
+func (r *runner) carryOut(ctx context.Context, g *group) error {
+	r.env.step("write")
+	err := r.env.Store.Write(context.Background(), func(tx *store.Tx) error { return g.write(tx) })
+	switch {
+	case err == nil:
+		r.env.step("written")
+		r.apply(ctx, g)
+		return nil
+	case errors.Is(err, store.ErrFenced), errors.Is(err, store.ErrStale):
+		return fmt.Errorf("%w: %w", errNotOurs, err)
+	case store.IsRowFault(err) && len(g.settled)+len(g.claims) > 1:
+		return r.halve(ctx, g)
+	case store.IsRowFault(err) && len(g.claims) == 1 && g.claims[0].err == nil && g.claims[0].sent == nil:
+		// Nothing was sent: it ends as failed, with that reason.
+		g.claims[0].err = err
+		return nil
+	}
+	return r.postpone(g, err)
+}
+
+// halve carries out the halves of a group that one item has made fail.
+func (r *runner) halve(ctx context.Context, g *group) error {
+	var parts []*group
+	for _, ws := range halves(g.settled) {
+		parts = append(parts, &group{r: r, settled: ws})
+	}
+	for _, ws := range halves(g.claims) {
+		parts = append(parts, &group{r: r, claims: ws})
+	}
+	for _, part := range parts {
+		if len(part.claims) > 0 && r.owes(time.Now()) {
+			return nil // results first
+		}
+		if err := r.carryOut(ctx, part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func halves(ws []*work) [][]*work {
+	if len(ws) < 2 {
+		return [][]*work{ws}[:len(ws)]
+	}
+	return [][]*work{ws[:len(ws)/2], ws[len(ws)/2:]}
+}
+
+// owes tells whether there are results that could not be written yet.
+func (r *runner) owes(now time.Time) bool {
+	for _, w := range r.settled {
+		if w.ready.After(now) {
+			return true
+		}
+	}
+	return false
+}
+
+// postpone lets the works of a group wait after it failed.
+func (r *runner) postpone(g *group, err error) error {
+	at := time.Now().Add(commitRest)
+	for _, ws := range [][]*work{g.settled, g.claims} {
+		for _, w := range ws {
+			w.ready = at
+			if w.tries++; w.tries == commitTries {
+				return fmt.Errorf("writing the result of %s: %w", w.item.UserID, err)
+			}
+		}
+	}
+	r.env.Log.Error("writing results: trying again in a second", "job", r.job.ID, "error", err)
+	return nil
+}
+
+// gather takes along what is there. While a result is owed that could not be
+// written, nothing is claimed.
 func (r *runner) gather() *group {
-	g := &group{r: r, settled: r.settled[:min(len(r.settled), maxGroup)]}
-	if r.stopping() || r.failing > 0 && len(g.settled) > 0 {
+	g := &group{r: r}
+	now := time.Now()
+	for _, w := range r.settled {
+		if len(g.settled) < maxGroup && !w.ready.After(now) {
+			g.settled = append(g.settled, w)
+		}
+	}
+	if r.stopping() || r.owes(now) || r.starved() {
 		return g
 	}
-	now := time.Now()
 	for _, w := range r.ready {
 		if len(g.claims) == maxGroup {
 			break
 		}
-		if !w.ready.After(now) && (w.system == nil || r.room(w.system)) {
+		if !w.ready.After(now) && r.room(w.system) {
 			g.claims = append(g.claims, w)
 		}
 	}
@@ -88,7 +156,8 @@ func (g *group) empty() bool { return len(g.settled) == 0 && len(g.claims) == 0 
 // write may be called again after it failed: it keeps nothing of before.
 func (g *group) write(tx *store.Tx) error {
 	g.counts, g.failures = store.Counts{}, 0
-	g.launch, g.finished, g.waiting, g.unsent, g.full = nil, nil, nil, nil, nil
+	g.launch, g.finished, g.again, g.full = nil, nil, nil, nil
+	g.waiting, g.ahead = make(map[*work]time.Time), make(map[*voicemail.System]int)
 	if err := g.fence(tx); err != nil {
 		return err
 	}
@@ -97,17 +166,13 @@ func (g *group) write(tx *store.Tx) error {
 			return err
 		}
 	}
-	ahead := make(map[*voicemail.System]int)
-	for _, w := range g.claims {
-		if !g.r.active(g.state) {
-			break
-		}
-		if err := g.claim(tx, w, ahead); err != nil {
+	if g.r.active(g.state) {
+		if err := g.claimAll(tx); err != nil {
 			return err
 		}
 	}
 	for _, w := range g.finished {
-		result, code, _ := combine(w.finished)
+		result, code, _ := combine(w.vs)
 		g.counts.Add(result, code)
 		if result == outcome.Failed && countsAsFailure(code) {
 			g.failures++
@@ -151,139 +216,108 @@ func (g *group) fence(tx *store.Tx) error {
 
 // settle writes what became of a push.
 func (g *group) settle(tx *store.Tx, w *work) error {
-	job, seq := g.r.job.ID, w.item.Seq
-	switch {
-	case w.kept == nil:
-		g.finished = append(g.finished, w)
-		return g.r.settle(tx, w)
-	case w.outcome.Lost == 0:
-		g.unsent = append(g.unsent, w)
-		return tx.Unclaim(job, seq, w.item.UserRef)
+	w.ended, w.done = nil, false
+	if w.kept != nil {
+		w.sent.Attempts, w.sent.Lost = w.outcome.Attempts, w.outcome.Lost
+		if w.outcome.Lost == 0 {
+			return tx.Unjournal(w.sent)
+		}
+		// It may have left: it stays journalled, with what is known of it.
+		return tx.Attempted(w.sent)
 	}
-	// It may have left: it stays journalled, with what is known of it.
-	return tx.Attempted(job, seq, store.PIN, w.outcome.Attempts, w.outcome.Lost)
+	if err := g.r.settle(tx, w); err != nil {
+		return err
+	}
+	if w.outcome.Denied {
+		if err := tx.SetLatch(store.Latch{System: w.system.Name(), Fingerprint: w.system.Fingerprint(), Message: w.outcome.Detail}); err != nil {
+			return err
+		}
+	}
+	g.put(w)
+	return nil
 }
 
-func (g *group) claim(tx *store.Tx, w *work, ahead map[*voicemail.System]int) error {
-	r := g.r
-	if w.sent {
-		if err := r.resume(tx, w); err != nil {
+// put files a work under what became of it.
+func (g *group) put(w *work) {
+	if w.done {
+		g.finished = append(g.finished, w)
+	} else {
+		g.again = append(g.again, w)
+	}
+}
+
+func (g *group) claimAll(tx *store.Tx) error {
+	if err := g.r.latch(tx); err != nil {
+		return err
+	}
+	if err := g.read(tx); err != nil {
+		return err
+	}
+	for _, w := range g.claims {
+		if err := g.claimOne(tx, w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// read reads everyone who is to be claimed, as they are in this transaction.
+func (g *group) read(tx *store.Tx) error {
+	g.subjects = make(map[int64]*store.Subject, len(g.claims))
+	g.history = make(map[string]map[int64][][]byte)
+	refs := make([]int64, 0, len(g.claims))
+	for _, w := range g.claims {
+		refs = append(refs, w.item.UserRef)
+	}
+	changed := make(map[string][]int64) // by kind: those who have had a secret
+	err := tx.Subjects(refs, func(s *store.Subject) {
+		g.subjects[s.User.ID] = s
+		for _, kind := range kinds {
+			if g.r.judge.wants[kind] && s.Of(kind).Version > 0 {
+				changed[kind] = append(changed[kind], s.User.ID)
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	for kind, refs := range changed {
+		if keep := g.r.judge.policy[kind].History; keep > 0 {
+			if g.history[kind], err = tx.HistoryOf(kind, refs, keep+1); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (g *group) claimOne(tx *store.Tx, w *work) error {
+	w.ended, w.done = nil, false
+	if w.sent != nil { // by a process that was cut
+		if err := g.resume(tx, w); err != nil {
 			return err
 		}
 		if w.outcome != nil {
-			g.finished = append(g.finished, w)
+			g.put(w)
 		} else {
 			g.launch = append(g.launch, w)
 		}
 		return nil
 	}
-	w.finished, w.system = nil, nil
-	err := r.claim(tx, w, func(s *voicemail.System) bool {
-		return r.room(s) && r.ahead[s]+ahead[s] < 2*cap(r.slots[s])
-	})
+	w.system = nil
+	err := g.claim(tx, w)
+	var claimed *store.ClaimedError
 	switch {
-	case errors.Is(err, store.ErrClaimed):
-		g.waiting = append(g.waiting, w)
+	case errors.As(err, &claimed):
+		g.waiting[w] = claimed.Until
 	case errors.Is(err, errFull):
 		g.full = append(g.full, w)
 	case err != nil:
 		return err
-	case w.finished != nil:
+	case w.done:
 		g.finished = append(g.finished, w)
 	default:
-		ahead[w.system]++
 		g.launch = append(g.launch, w)
 	}
 	return nil
-}
-
-// apply takes over what the transaction has made true.
-func (r *runner) apply(ctx context.Context, g *group) {
-	gone := make(map[*work]bool, len(g.launch)+len(g.finished))
-	for _, w := range g.finished {
-		gone[w] = true
-		r.done(w)
-	}
-	for _, w := range g.launch {
-		gone[w] = true
-	}
-	for _, w := range g.waiting {
-		w.ready = time.Now().Add(claimedRest)
-	}
-	r.waiting = len(g.waiting)
-	r.settled = r.settled[len(g.settled):]
-	r.ready = without(r.ready, gone)
-	for _, w := range g.settled {
-		if w.kept != nil {
-			r.keep(w)
-		}
-	}
-	for _, w := range g.launch {
-		w.sent = true
-		r.inFlight++
-		r.ahead[w.system]++
-		r.push(ctx, w)
-	}
-	r.tally(g)
-	r.report()
-}
-
-func without(ws []*work, gone map[*work]bool) []*work {
-	kept := ws[:0]
-	for _, w := range ws {
-		if !gone[w] {
-			kept = append(kept, w)
-		}
-	}
-	clear(ws[len(kept):])
-	return kept
-}
-
-// done ends an item's way through the runner, and its batch's with the last.
-func (r *runner) done(w *work) {
-	h := r.batches[w.batch.N]
-	h.open--
-	if h.open > 0 || h.after < h.Last {
-		return
-	}
-	// A batch that cannot be ended now is ended by giveBack.
-	err := r.env.Store.Write(context.Background(), func(tx *store.Tx) error { return tx.EndBatch(h.Batch) })
-	if err == nil {
-		delete(r.batches, w.batch.N)
-	}
-}
-
-// tally draws the conclusions from a group: limits, denials, cancelling.
-func (r *runner) tally(g *group) {
-	c := &r.counts
-	c.Updated, c.Skipped, c.Flagged = c.Updated+g.counts.Updated, c.Skipped+g.counts.Skipped, c.Flagged+g.counts.Flagged
-	c.Failed, c.NotRun, c.Uncertain = c.Failed+g.counts.Failed, c.NotRun+g.counts.NotRun, c.Uncertain+g.counts.Uncertain
-	if r.stopping() {
-		return
-	}
-	if !r.active(g.state) {
-		r.end = ending{code: outcome.Cancelled, state: g.state, text: "the job was moved to " + string(g.state)}
-		return
-	}
-	for _, w := range g.finished {
-		if w.outcome == nil {
-			continue
-		}
-		switch w.outcome.Code {
-		case outcome.VoicemailDenied:
-			r.end = ending{code: outcome.VoicemailDenied, state: store.Stopped, text: DeniedReason + w.system.Name() + ": " + w.outcome.Detail}
-			return
-		case outcome.OK:
-			r.accepted++
-		case outcome.NoMailbox, outcome.NoMailboxCommitted:
-			r.noBox++
-		}
-	}
-	if r.limit > 0 && g.total >= r.limit {
-		r.end = ending{code: outcome.MaxFailures, state: store.Stopped, text: fmt.Sprintf("%d users failed, and max_failures is %d", g.total, r.limit)}
-		return
-	}
-	if r.accepted == 0 && r.noBox >= noBoxAllowed && !r.job.Lets(guardNoMailbox, r.noBox) {
-		r.end = ending{code: outcome.Held, state: store.Held, text: guardNoMailbox}
-	}
 }

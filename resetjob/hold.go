@@ -10,6 +10,8 @@ import (
 func describeHold(j *store.Job, def *Job, cfg *config.Config, guard string, count int64) string {
 	next := fmt.Sprintf("; if that is meant: dirpin jobs release %d, then run the file again; else dirpin jobs cancel %d", j.ID, j.ID)
 	switch guard {
+	case store.ReasonRestored:
+		return "the database was restored while it was unfinished: dirpin jobs cancel " + fmt.Sprint(j.ID) + " if it is done with; dirpin jobs release --restored lets all such jobs go on"
 	case guardMaxUsers:
 		return fmt.Sprintf("it would change %d users, and max_users is %d; nobody was changed%s", count, def.Limits.Under(cfg.Limits).MaxUsers, next)
 	case guardAllValid:

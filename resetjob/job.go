@@ -5,6 +5,7 @@ import (
 
 	"github.com/dirpin/dirpin/config"
 	"github.com/dirpin/dirpin/internal/secret"
+	"github.com/dirpin/dirpin/internal/store"
 	"github.com/dirpin/dirpin/internal/user"
 )
 
@@ -125,13 +126,15 @@ type Deliver struct {
 }
 
 // Generates tells whether the job draws a value for each user.
-func (j *Job) Generates() bool {
-	for _, v := range []*Value{j.Reset.PIN, j.Reset.Password} {
-		if v != nil && v.Generate > 0 {
-			return true
-		}
+func (j *Job) Generates() bool { return j.generates(store.PIN) || j.generates(store.Password) }
+
+// generates tells whether the job draws a value of that kind for each user.
+func (j *Job) generates(kind string) bool {
+	v := j.Reset.PIN
+	if kind == store.Password {
+		v = j.Reset.Password
 	}
-	return false
+	return v != nil && v.Generate > 0
 }
 
 // Unsupported says, a sentence each, what the job asks for and this release

@@ -2,7 +2,9 @@ package resetjob
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/dirpin/dirpin/internal/credential"
@@ -25,7 +27,8 @@ type selection struct {
 	judge  *judge
 	given  values
 	drawn  map[string]*credential.Generator
-	dry    bool // nothing is drawn: every value that is drawn conforms
+	dry    bool              // nothing is drawn: every value that is drawn conforms
+	mails  map[string]string // addresses of managers, by folded user id
 }
 
 // judged is one selected user, or name of nobody, with the verdicts.
@@ -35,10 +38,12 @@ type judged struct {
 	line     int
 	verdicts []verdict
 	values   values // of its own: drawn, or out of a csv
+	again    map[string]*carried
+	gone     bool
 }
 
 func (e *Env) selection(l *loaded, dry bool) (*selection, error) {
-	s := &selection{env: e, people: l.people, given: l.given, dry: dry, drawn: make(map[string]*credential.Generator),
+	s := &selection{env: e, people: l.people, given: l.given, dry: dry, drawn: make(map[string]*credential.Generator), mails: make(map[string]string),
 		judge: newJudge(l.def, l.people.csv, e.Config, e.Router, e.Ring)}
 	for kind, v := range map[string]*Value{store.PIN: l.def.Reset.PIN, store.Password: l.def.Reset.Password} {
 		if v == nil || v.Generate == 0 {
@@ -78,7 +83,7 @@ func (s *selection) chunks(ctx context.Context, size int, fn func([]judged) erro
 }
 
 func (s *selection) take(sel *selected) judged {
-	j := judged{written: sel.written, line: sel.line}
+	j := judged{written: sel.written, line: sel.line, again: sel.again, gone: sel.gone}
 	if sel.user != nil {
 		j.user = *sel.user
 		j.user.Departments = append([]string(nil), sel.user.Departments...)
@@ -99,7 +104,7 @@ func (s *selection) decide(tx *store.Tx, chunk []judged) error {
 			return err
 		}
 		for i := range part {
-			if err := s.one(&part[i], history); err != nil {
+			if err := s.one(tx, &part[i], history); err != nil {
 				return err
 			}
 		}
@@ -127,9 +132,15 @@ func (s *selection) history(tx *store.Tx, part []judged) (map[string]map[int64][
 	return history, nil
 }
 
-func (s *selection) one(j *judged, history map[string]map[int64][][]byte) error {
+func (s *selection) one(tx *store.Tx, j *judged, history map[string]map[int64][][]byte) error {
 	if j.user.ID == 0 {
 		j.verdicts = s.judge.nobody()
+		if j.gone {
+			setAll(j.verdicts, outcome.Failed, outcome.UnknownUser, "the user was removed since the job was run")
+		}
+		if j.again != nil {
+			j.verdicts = onlyAgain(j.verdicts, j)
+		}
 		return nil
 	}
 	e := evidence{given: s.given, history: make(map[string][][]byte, len(kinds))}
@@ -142,11 +153,68 @@ func (s *selection) one(j *judged, history map[string]map[int64][][]byte) error 
 			e.missing[kind] = true
 		}
 	}
+	for kind, c := range j.again {
+		if c.lost() { // was judged before it was sent
+			e.given = maps.Clone(e.given)
+			delete(e.given, kind)
+		}
+	}
 	j.verdicts = s.judge.user(&j.user, e)
+	if j.again != nil {
+		j.verdicts = onlyAgain(j.verdicts, j)
+	}
+	if err := s.address(tx, j); err != nil {
+		return err
+	}
 	if s.dry {
 		return nil
 	}
 	return s.draw(j, e.history)
+}
+
+// address refuses to draw a value for whom it could not be delivered: the user
+// would be locked out.
+func (s *selection) address(tx *store.Tx, j *judged) error {
+	to := s.judge.def.Deliver.MailTo
+	if to != "user" && to != "manager" {
+		return nil
+	}
+	address := j.user.Mail
+	if to == "manager" {
+		var err error
+		if address, err = s.managerMail(tx, j.user.Manager); err != nil {
+			return err
+		}
+	}
+	if address != "" {
+		return nil
+	}
+	for i := range j.verdicts {
+		if v := &j.verdicts[i]; v.todo() && s.drawn[v.kind] != nil && !j.again[v.kind].lost() {
+			v.result, v.code, v.detail = outcome.Failed, outcome.NoAddress, "the "+to+" has no mail address"
+			leaveOthers(j.verdicts, *v)
+		}
+	}
+	return nil
+}
+
+func (s *selection) managerMail(tx *store.Tx, manager string) (string, error) {
+	if manager == "" {
+		return "", nil
+	}
+	folded := user.Fold(manager)
+	if mail, ok := s.mails[folded]; ok {
+		return mail, nil
+	}
+	u, err := tx.User(manager)
+	if errors.Is(err, store.ErrNotFound) {
+		u, err = &user.User{}, nil
+	}
+	if err != nil {
+		return "", err
+	}
+	s.mails[folded] = u.Mail
+	return u.Mail, nil
 }
 
 // draw gives the legs that are to be done the values that are drawn.
@@ -154,7 +222,7 @@ func (s *selection) draw(j *judged, history map[string][][]byte) error {
 	person := credential.PersonOf(&j.user)
 	for _, v := range j.verdicts {
 		g := s.drawn[v.kind]
-		if g == nil || !v.todo() {
+		if g == nil || !v.todo() || j.again[v.kind].lost() {
 			continue
 		}
 		kind := credential.Kind(v.kind)
@@ -188,6 +256,7 @@ func (e *Env) open(ctx context.Context, l *loaded, progress func(int64)) error {
 	}
 	w := itemWriter{job: l.job.ID, key: l.key}
 	err = s.chunks(ctx, openChunk, func(chunk []judged) error {
+		e.step("opening")
 		err := e.Store.Write(ctx, func(tx *store.Tx) error {
 			if err := s.decide(tx, chunk); err != nil {
 				return err
@@ -277,6 +346,11 @@ func (w *itemWriter) item(seq int64, j *judged, now time.Time) *store.Item {
 			if value := j.values[v.kind]; !value.IsZero() {
 				leg.Value = w.key.SealValue(nil, legContext(v.kind, w.job, seq), value)
 			}
+		}
+		if c := j.again[v.kind]; c.lost() {
+			leg.RequestID, leg.System, leg.Attempts, leg.Lost = c.RequestID, c.System, c.Attempts, c.Lost
+			leg.Body = w.key.SealValue(nil, legContext("body", w.job, seq), c.body)
+			leg.Value = w.key.SealValue(nil, legContext(v.kind, w.job, seq), c.value)
 		}
 		it.Legs = append(it.Legs, leg)
 	}

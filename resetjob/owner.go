@@ -9,28 +9,48 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/gofrs/flock"
 
+	"github.com/dirpin/dirpin/internal/credential"
 	"github.com/dirpin/dirpin/internal/store"
+)
+
+const (
+	beatEvery = 3 * time.Second
+	// freshFor is how old the last beat that was written may be when a push
+	// starts: whoever cannot write cannot record what is accepted either.
+	freshFor = 10 * time.Second
 )
 
 // Owner is a process that works on jobs. It holds a lock on a file beside the
 // database for as long as it lives: whoever can take that lock knows that the
-// owner is dead, however it died, and that nobody else is.
+// owner is dead, however it died, and that nobody else is. While it lives it
+// says so in the database (its beat).
 type Owner struct {
-	ID   string
-	lock *flock.Flock
+	ID string
+
+	store *store.Store
+	lock  *flock.Flock
+	stop  chan struct{}
+	lost  chan struct{} // closed when somebody else took this process for dead
+	done  sync.WaitGroup
+
+	mu   sync.Mutex
+	beat time.Time // monotonic
+	err  error     // why it is lost
 }
 
 // NewOwner makes this process an owner. The folder is that of the real
 // database file, links resolved, so that two configurations with one database
 // meet.
-func NewOwner(s *store.Store) (*Owner, error) {
+func NewOwner(ctx context.Context, s *store.Store, ring *credential.Ring) (*Owner, error) {
 	var b [8]byte
 	rand.Read(b[:])
-	o := &Owner{ID: hex.EncodeToString(b[:])}
+	o := &Owner{ID: hex.EncodeToString(b[:]), store: s, stop: make(chan struct{}), lost: make(chan struct{})}
 	path, err := lockPath(s, o.ID)
 	if err != nil {
 		return nil, err
@@ -39,10 +59,93 @@ func NewOwner(s *store.Store) (*Owner, error) {
 	if ok, err := o.lock.TryLock(); err != nil || !ok {
 		return nil, fmt.Errorf("locking %s: %w", path, errors.Join(err, errNotLocked))
 	}
+	host, _ := os.Hostname() // for people
+	var keys []string
+	for _, k := range ring.Keys() {
+		keys = append(keys, k.ID)
+	}
+	before := time.Now()
+	err = s.Write(ctx, func(tx *store.Tx) error {
+		return tx.AddOwner(store.Owner{ID: o.ID, Host: host, PID: os.Getpid(), Keys: strings.Join(keys, ",")})
+	})
+	if err != nil {
+		return nil, errors.Join(err, os.Remove(path), o.lock.Close())
+	}
+	o.beat = before
+	o.done.Go(o.live)
 	return o, nil
 }
 
 var errNotLocked = errors.New("the lock is taken")
+
+// live beats until Close.
+func (o *Owner) live() {
+	t := time.NewTicker(beatEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-o.stop:
+			return
+		case <-t.C:
+			o.beatOnce()
+		}
+	}
+}
+
+func (o *Owner) beatOnce() {
+	before := time.Now() // the beat is as old as its beginning
+	err := o.store.Write(context.Background(), func(tx *store.Tx) error { return tx.Beat(o.ID) })
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var newer *store.NewerError
+	switch {
+	case err == nil:
+		o.beat = before
+	case o.err == nil && (errors.Is(err, store.ErrFenced) || errors.As(err, &newer)):
+		o.err = fmt.Errorf("%w: %w", errNotOurs, err)
+		close(o.lost)
+	}
+}
+
+// StaleError says that this process has not been able to write to the database
+// for a while: it sends nothing that it might not be able to record.
+type StaleError struct{ For time.Duration }
+
+func (e *StaleError) Error() string {
+	return fmt.Sprintf("nothing could be written to the database for %s", e.For.Round(time.Second))
+}
+
+// Fresh returns nil if a push may start now: the last beat is young enough that
+// nobody can have taken this process for dead. Else it is a *StaleError, or the
+// reason of Lost.
+func (o *Owner) Fresh() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.err != nil {
+		return o.err
+	}
+	if age := time.Since(o.beat); age > freshFor {
+		return &StaleError{For: age}
+	}
+	return nil
+}
+
+// Lost says why this process must not work on jobs any more; nil while it may.
+func (o *Owner) Lost() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.err
+}
+
+// Close ends the ownership.
+func (o *Owner) Close() error {
+	close(o.stop)
+	o.done.Wait()
+	err := o.store.Write(context.Background(), func(tx *store.Tx) error { return tx.RemoveOwner(o.ID) })
+	// The file goes while it is locked: nobody can be waiting for it, since
+	// nobody waits for these locks.
+	return errors.Join(err, os.Remove(o.lock.Path()), o.lock.Close())
+}
 
 func lockPath(s *store.Store, owner string) (string, error) {
 	real, err := filepath.EvalSymlinks(s.Path())
@@ -50,13 +153,6 @@ func lockPath(s *store.Store, owner string) (string, error) {
 		return "", err
 	}
 	return real + ".run-" + owner, nil
-}
-
-// Close ends the ownership.
-func (o *Owner) Close() error {
-	// The file goes while it is locked: nobody can be waiting for it, since
-	// nobody waits for these locks.
-	return errors.Join(os.Remove(o.lock.Path()), o.lock.Close())
 }
 
 // alive tells whether the owner's process still runs.
@@ -82,37 +178,30 @@ func alive(s *store.Store, owner string) (bool, error) {
 // cutReason is shown for a job whose process died.
 const cutReason = "cut: the process that ran it ended before the job did"
 
-// EraseOld forgets the values of jobs that ended longer ago than they may be
-// retried.
-func EraseOld(ctx context.Context, s *store.Store, retryWithin time.Duration) error {
-	if retryWithin == 0 {
-		return nil
-	}
-	return s.Write(ctx, func(tx *store.Tx) error { return tx.EraseOld(tx.Now().Add(-retryWithin)) })
-}
-
 // Recover takes the jobs of dead owners from them: they wait in the queue
-// again, and whoever runs them next goes on where they were cut.
-func Recover(ctx context.Context, s *store.Store) error {
-	var owners []string
+// again, and whoever runs them next goes on where they were cut. It returns the
+// owners that live.
+func Recover(ctx context.Context, s *store.Store) ([]store.Owner, error) {
+	var owners, living []store.Owner
 	err := s.Read(ctx, func(tx *store.Tx) (err error) {
 		owners, err = tx.Owners()
 		return err
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, o := range owners {
-		lives, err := alive(s, o)
+		lives, err := alive(s, o.ID)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if lives {
+			living = append(living, o)
 			continue
 		}
-		if err := s.Write(ctx, func(tx *store.Tx) error { return tx.Orphan(o, cutReason) }); err != nil {
-			return err
+		if err := s.Write(ctx, func(tx *store.Tx) error { return tx.Orphan(o.ID, cutReason) }); err != nil {
+			return nil, err
 		}
 	}
-	return nil
+	return living, nil
 }

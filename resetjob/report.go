@@ -267,6 +267,9 @@ func (w *reportWriter) text() string {
 	if j.File != "" {
 		fmt.Fprintf(&b, "File       %s\n", j.File)
 	}
+	if j.RetryOf != 0 {
+		fmt.Fprintf(&b, "Retries    job %d\n", j.RetryOf)
+	}
 	fmt.Fprintf(&b, "Submitted  %s by %s\n", rfc3339(j.Created), j.Submitter)
 	if !j.Started.IsZero() {
 		fmt.Fprintf(&b, "Started    %s\n", rfc3339(j.Started))

@@ -10,26 +10,13 @@ import (
 // that held secrets are empty: no report holds one.
 type failedRows struct {
 	csv    *CSV
-	next   func() (CSVRow, bool)
-	stop   func()
-	row    CSVRow
+	rows   csvRows
 	headed bool
 }
 
 func newFailedRows(csv *CSV) *failedRows {
 	next, stop := iter.Pull(csv.Rows())
-	return &failedRows{csv: csv, next: next, stop: stop}
-}
-
-// at returns the row of a line; lines are asked for in order.
-func (f *failedRows) at(line int) (CSVRow, bool) {
-	for f.row.Line < line {
-		var ok bool
-		if f.row, ok = f.next(); !ok {
-			return CSVRow{}, false
-		}
-	}
-	return f.row, f.row.Line == line
+	return &failedRows{csv: csv, rows: csvRows{next: next, stop: stop}}
 }
 
 func (f *failedRows) write(to *reportFile, r *store.ReportRow) error {
@@ -46,7 +33,7 @@ func (f *failedRows) write(to *reportFile, r *store.ReportRow) error {
 			return err
 		}
 	}
-	row, ok := f.at(r.Line)
+	row, ok := f.rows.at(r.Line)
 	if !ok {
 		return nil
 	}

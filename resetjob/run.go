@@ -70,6 +70,9 @@ func (e *Env) Run(ctx context.Context, id int64, progress func(Progress)) (*stor
 	} else {
 		err = e.work(ctx, l, progress)
 	}
+	if err2 := e.advance(context.WithoutCancel(ctx)); err == nil {
+		err = err2
+	}
 	if err != nil {
 		return l.job, err
 	}

@@ -90,7 +90,7 @@ func newKit(t testing.TB, change func(*config.Config)) *kit {
 	s, err := store.Open(context.Background(), store.Options{Path: filepath.Join(k.dir, "dirpin.db")})
 	k.must(err)
 	t.Cleanup(func() { s.Close() })
-	owner, err := NewOwner(s)
+	owner, err := NewOwner(context.Background(), s, ring)
 	k.must(err)
 	var systems []*voicemail.System
 	for i := range cfg.Voicemail {
@@ -404,11 +404,13 @@ func TestValuesAreForgotten(t *testing.T) {
 	if key(done.ID) != nil || key(failed.ID) == nil {
 		t.Error("a job that is done keeps its key, or one with failures has none to retry with")
 	}
-	k.must(EraseOld(context.Background(), k.env.Store, time.Hour))
+	k.env.Config.RetryWithin = time.Hour
+	k.must(k.env.Tidy(context.Background()))
 	if key(failed.ID) == nil {
 		t.Error("the values were erased too early")
 	}
-	k.must(EraseOld(context.Background(), k.env.Store, -time.Hour))
+	k.env.Config.RetryWithin = -time.Hour
+	k.must(k.env.Tidy(context.Background()))
 	if key(failed.ID) != nil {
 		t.Error("the values were not erased")
 	}

@@ -3,7 +3,6 @@ package resetjob
 import (
 	"context"
 	"errors"
-	"fmt"
 	"runtime"
 	"sync"
 	"time"
@@ -17,10 +16,10 @@ import (
 // runner works on the items of one job. One goroutine, loop, owns all of it
 // and is the only one that writes; others hash and push for it:
 //
-//	fetch ─► hashing ─► ready ─► [claim, journal] ─► pushing ─► [finish]
+//	fetch ─► hashing ─► ready ─► [claim, journal] ─► pushing ─► [commit, result]
 //
 // What stands in brackets happens in the transactions of loop, each of which
-// takes along whatever has come together by then. An item is journalled before
+// takes along whatever has come together by then. A leg is journalled before
 // it is pushed and its result is written after; DESIGN.md tells what each kill
 // in between leaves behind.
 type runner struct {
@@ -40,9 +39,8 @@ type runner struct {
 	hash     chan *work
 	hashed   chan *work
 	ready    []*work
-	inFlight int // items that are journalled and not settled
-	ahead    map[*voicemail.System]int
-	slots    map[*voicemail.System]chan struct{}
+	inFlight int // items that are journalled and on the wire
+	lanes    map[*voicemail.System]*lane
 	pushed   chan *work
 	settled  []*work // have an outcome that is not written yet
 	resting  []*work // journalled, to be pushed again later
@@ -53,10 +51,10 @@ type runner struct {
 	counts   store.Counts
 	accepted int64 // by a voicemail system, since this run began
 	noBox    int64
-	paused   map[*voicemail.System]time.Time
-	pause    string // why the job is paused; "": it is not
-	waiting  int    // users whom another job has in flight
-	failing  int    // transactions that failed in a row
+	pause    string    // why nothing goes on; "": it does
+	waiting  int       // users whom something else keeps for now
+	roomAt   time.Time // when to look again whether the disk has room; zero: it has
+	checked  time.Time // when the disk was looked at last
 }
 
 // hand is a batch in hand.
@@ -87,13 +85,11 @@ func (e *Env) newRunner(l *loaded, progress func(Progress)) *runner {
 	r := &runner{env: e, job: l.job, def: l.def, key: l.key, given: l.given,
 		judge:   newJudge(l.def, l.people.csv, e.Config, e.Router, e.Ring),
 		limit:   int64(l.def.Limits.Under(e.Config.Limits).MaxFailures),
-		batches: make(map[int64]*hand), ahead: make(map[*voicemail.System]int), slots: make(map[*voicemail.System]chan struct{}),
-		paused: make(map[*voicemail.System]time.Time), progress: progress, counts: l.job.Counts}
+		batches: make(map[int64]*hand), lanes: make(map[*voicemail.System]*lane), progress: progress, counts: l.job.Counts}
 	buffer := hashAhead
-	for i, s := range e.Router.Systems() {
-		n := max(1, e.Config.Voicemail[i].Concurrency)
-		r.slots[s] = make(chan struct{}, n)
-		buffer += 2 * n
+	for _, s := range e.Router.Systems() {
+		r.lanes[s] = newLane(s)
+		buffer += 2 * s.Concurrency()
 	}
 	r.hash, r.hashed, r.pushed = make(chan *work, buffer), make(chan *work, buffer), make(chan *work, buffer)
 	return r
@@ -102,6 +98,9 @@ func (e *Env) newRunner(l *loaded, progress func(Progress)) *runner {
 // run works until nothing is left that it may do. When ctx ends it starts
 // nothing more, and settles what is on the wire.
 func (r *runner) run(ctx context.Context) error {
+	if err := r.readLatches(ctx); err != nil {
+		return err
+	}
 	var workers sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		workers.Go(func() {
@@ -125,11 +124,14 @@ func (r *runner) loop(ctx context.Context) error {
 		if ctx.Err() != nil && r.end.why == nil {
 			r.end = ending{why: context.Cause(ctx)}
 		}
+		if err := r.env.Owner.Lost(); err != nil && r.end.why == nil {
+			r.end = ending{why: err}
+		}
 		if err := r.fetch(); err != nil {
 			return err
 		}
 		if r.idle() {
-			return nil
+			return r.env.Owner.Lost()
 		}
 		r.await(ctx)
 		if r.pause != "" {
@@ -172,14 +174,10 @@ func (r *runner) fetch() error {
 			return err
 		}
 		for _, it := range todo {
-			w := &work{item: it, batch: r.cursor.Batch, sent: it.State == store.Pushing}
-			for _, l := range it.Legs {
-				w.legs = append(w.legs, leg{Leg: l})
-			}
 			r.cursor.after = it.Seq
 			r.cursor.open++
 			r.hashing++
-			r.hash <- w
+			r.hash <- newWork(it, r.cursor.Batch)
 		}
 		if len(todo) < want {
 			r.cursor.after = r.cursor.Last
@@ -207,12 +205,12 @@ func (r *runner) claimBatch() error {
 
 // await waits until something has come back.
 func (r *runner) await(ctx context.Context) {
-	if len(r.settled) > 0 || r.claimable() {
+	if r.writable() || r.claimable() {
 		return
 	}
-	var done <-chan struct{}
+	var done, lost <-chan struct{}
 	if !r.stopping() {
-		done = ctx.Done()
+		done, lost = ctx.Done(), r.env.Owner.lost
 	}
 	var timer <-chan time.Time
 	if at, ok := r.nextTime(); ok {
@@ -227,6 +225,7 @@ func (r *runner) await(ctx context.Context) {
 		r.gotPushed(w)
 	case <-timer:
 	case <-done:
+	case <-lost:
 	}
 }
 
@@ -249,27 +248,29 @@ func (r *runner) gotHashed(w *work) {
 	r.ready = append(r.ready, w)
 }
 
-// claimable tells whether a ready item may be claimed now.
-func (r *runner) claimable() bool {
-	if r.stopping() {
-		return false
-	}
+// writable tells whether a result may be written now.
+func (r *runner) writable() bool {
 	now := time.Now()
-	for _, w := range r.ready {
-		if w.ready.After(now) {
-			continue
-		}
-		if w.system == nil || r.room(w.system) {
+	for _, w := range r.settled {
+		if !w.ready.After(now) {
 			return true
 		}
 	}
 	return false
 }
 
-// room tells whether one more may be journalled ahead of the wire: twice the
-// concurrency, so that few are in doubt after a kill.
-func (r *runner) room(s *voicemail.System) bool {
-	return r.ahead[s] < 2*cap(r.slots[s]) && !r.paused[s].After(time.Now())
+// claimable tells whether a ready item may be claimed now.
+func (r *runner) claimable() bool {
+	now := time.Now()
+	if r.stopping() || r.owes(now) || r.starved() {
+		return false
+	}
+	for _, w := range r.ready {
+		if !w.ready.After(now) && r.room(w.system) {
+			return true
+		}
+	}
+	return false
 }
 
 // nextTime returns when something that rests is to be tried again.
@@ -280,20 +281,27 @@ func (r *runner) nextTime() (time.Time, bool) {
 			next = t
 		}
 	}
-	for _, w := range r.resting {
-		sooner(w.ready)
-	}
 	now := time.Now()
-	if !r.stopping() {
-		for _, w := range r.ready {
+	later := func(ws []*work) {
+		for _, w := range ws {
 			if w.ready.After(now) {
 				sooner(w.ready)
 			}
 		}
-		for _, t := range r.paused {
-			if t.After(now) {
-				sooner(t)
+	}
+	later(r.settled)
+	for _, w := range r.resting {
+		sooner(w.ready)
+	}
+	if !r.stopping() {
+		later(r.ready)
+		for _, l := range r.lanes {
+			if l.paused.After(now) {
+				sooner(l.paused)
 			}
+		}
+		if !r.roomAt.IsZero() {
+			sooner(r.roomAt)
 		}
 	}
 	if r.pause != "" { // said again and again, so that nobody thinks it hangs
@@ -317,14 +325,3 @@ func (r *runner) giveBack() error {
 
 // errNotOurs says that the job was taken out of our hands.
 var errNotOurs = errors.New("the job was taken over by another process")
-
-func (r *runner) report() {
-	if r.progress == nil {
-		return
-	}
-	p := Progress{Counts: r.counts, Paused: r.pause}
-	if p.Paused == "" && r.waiting > 0 && r.inFlight == 0 {
-		p.Paused = fmt.Sprintf("%d users are being changed by another job (dirpin jobs list): waiting; if that job was cut, run its file or cancel it", r.waiting)
-	}
-	r.progress(p)
-}

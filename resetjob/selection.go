@@ -8,11 +8,13 @@ import (
 	"github.com/dirpin/dirpin/internal/user"
 )
 
-// people is whom a job is about. Exactly one field is set.
+// people is whom a job is about: whom its query, file or csv selects, or those
+// of them that it tries again.
 type people struct {
-	query *user.Query
-	file  *CustomFile
-	csv   *CSV
+	query   *user.Query
+	file    *CustomFile
+	csv     *CSV
+	retried *retried
 }
 
 // selected is one user, or a name of nobody.
@@ -22,12 +24,17 @@ type selected struct {
 	line     int        // of the list; 0 for a query
 	pin      secret.Value
 	password secret.Value
+
+	again map[string]*carried // of a retry: the legs that are tried again; nil: all
+	gone  bool                // of a retry: the user was removed since
 }
 
 // each calls fn for everyone who is selected, once, as they are read. What fn
 // is given is used again for the next one.
 func (p people) each(tx *store.Tx, fn func(*selected) error) error {
 	switch {
+	case p.retried != nil:
+		return p.retried.each(tx, fn)
 	case p.file != nil:
 		return p.eachOfFile(tx, fn)
 	case p.csv != nil:

@@ -117,9 +117,27 @@ func (e *Env) Submit(ctx context.Context, s *Submission, submitter string) (*sto
 	}
 	j := &store.Job{Name: s.Job.Name, File: s.File, FileID: s.Job.ID, Fingerprint: e.Ring.Fingerprint(s.Fingerprint), Definition: definition,
 		Submitter: submitter, State: store.Queued, Stage: store.StageOpening, Owner: e.Owner.ID}
-	lowest, err := lowestJob(e.reports())
+	err = e.addJob(ctx, j, func(tx *store.Tx) error { return e.sealInto(tx, j, s, key) })
 	if err != nil {
 		return nil, err
+	}
+	return j, nil
+}
+
+// addJob stores a new job, with what more belongs into its transaction, and
+// notes its number with this installation: no number is given twice, whatever
+// database is restored.
+func (e *Env) addJob(ctx context.Context, j *store.Job, more func(*store.Tx) error) error {
+	lowest, err := lowestJob(e.reports())
+	if err != nil {
+		return err
+	}
+	if e.Marker != nil {
+		last, err := e.Marker.Last()
+		if err != nil {
+			return err
+		}
+		lowest = max(lowest, last.LastJob+1)
 	}
 	err = e.Store.Write(ctx, func(tx *store.Tx) error {
 		if j.FileID != "" {
@@ -130,12 +148,12 @@ func (e *Env) Submit(ctx context.Context, s *Submission, submitter string) (*sto
 		if err := tx.AddJob(j, lowest); err != nil {
 			return err
 		}
-		return e.sealInto(tx, j, s, key)
+		return more(tx)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("accepting the job: %w", err)
+		return fmt.Errorf("accepting the job: %w", err)
 	}
-	return j, nil
+	return e.advance(ctx)
 }
 
 // sealInto keeps the job's values and list with it, sealed under its own key.
@@ -221,19 +239,35 @@ func (e *Env) load(ctx context.Context, j *store.Job) (*loaded, error) {
 			return nil, fmt.Errorf("opening the %s of job %d: %w", kind, j.ID, err)
 		}
 	}
+	if err := e.loadList(ctx, l); err != nil || j.RetryOf == 0 || j.Stage != store.StageOpening {
+		return l, err
+	}
+	from, err := e.stored(ctx, j.RetryOf)
+	if err != nil {
+		return nil, err
+	}
+	if from.key == nil {
+		return nil, fmt.Errorf("job %d tries job %d again, whose values were erased meanwhile", j.ID, j.RetryOf)
+	}
+	l.people.retried = &retried{of: j.RetryOf, by: j.ID, from: from}
+	return l, nil
+}
+
+func (e *Env) loadList(ctx context.Context, l *loaded) error {
+	j, def := l.job, l.def
 	if def.Select.File == nil && def.Select.CSV == nil {
-		return l, nil
+		return nil
 	}
 	var sealed []byte
 	if err := e.Store.Read(ctx, func(tx *store.Tx) (err error) { sealed, err = tx.List(j.ID, listName); return err }); err != nil {
-		return nil, err
+		return err
 	}
-	content, err := l.key.Open(nil, legContext("list", j.ID, 0), sealed)
-	if err != nil {
-		return nil, fmt.Errorf("opening the list of job %d: %w", j.ID, err)
+	var err error
+	if l.list, err = l.key.Open(nil, legContext("list", j.ID, 0), sealed); err != nil {
+		return fmt.Errorf("opening the list of job %d: %w", j.ID, err)
 	}
-	l.people, err = decodeList(def, fmt.Sprintf("the list of job %d", j.ID), content, nil)
-	return l, err
+	l.people, err = decodeList(def, fmt.Sprintf("the list of job %d", j.ID), l.list, nil)
+	return err
 }
 
 // loaded is a stored job, ready to work on.
@@ -243,6 +277,7 @@ type loaded struct {
 	key    *credential.JobKey // nil: the values are erased
 	given  values
 	people people
+	list   []byte // that it names; nil: none
 }
 
 // NewSubmission makes a submission of a job that selects by a query and does

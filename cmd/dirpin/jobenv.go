@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -12,33 +13,62 @@ import (
 
 	"github.com/dirpin/dirpin/config"
 	"github.com/dirpin/dirpin/internal/credential"
+	"github.com/dirpin/dirpin/internal/incarnation"
 	"github.com/dirpin/dirpin/internal/secret"
 	"github.com/dirpin/dirpin/internal/voicemail"
 	"github.com/dirpin/dirpin/resetjob"
 )
 
-// withJobs opens everything that jobs run with, runs fn and closes it. Jobs of
-// processes that died are taken from them first.
+// withJobs opens everything that jobs are looked at with, runs fn and closes
+// it. Jobs of processes that died are taken from them first.
 func (a *app) withJobs(ctx context.Context, fn func(*session, *resetjob.Env) error) error {
 	// Each hash takes 19 MiB for a moment: collected sooner, that is less memory
 	// and no fewer hashes a second.
 	debug.SetGCPercent(25)
-	return a.withSession(ctx, func(s *session) (err error) {
+	return a.withSession(ctx, func(s *session) error {
 		router, err := a.router(s)
 		if err != nil {
 			return withCode(exitUsage, err)
 		}
 		defer router.Close()
-		owner, err := resetjob.NewOwner(s.store)
+		if _, err := resetjob.Recover(ctx, s.store); err != nil {
+			return withCode(exitCouldNotRun, err)
+		}
+		return fn(s, &resetjob.Env{Config: s.cfg, Ring: s.ring, Hasher: credential.NewHasher(s.ring, newParams()), Store: s.store, Router: router,
+			Marker: incarnation.NewMarker(s.cfg.StateDir, s.store.Path()), Log: a.log, Step: atStep})
+	})
+}
+
+// withOwner is withJobs for commands that work on jobs.
+func (a *app) withOwner(ctx context.Context, fn func(*session, *resetjob.Env) error) error {
+	return a.withJobs(ctx, func(s *session, env *resetjob.Env) (err error) {
+		if env.Owner, err = resetjob.NewOwner(ctx, s.store, s.ring); err != nil {
+			return withCode(exitCouldNotRun, err)
+		}
+		defer func() {
+			if err := env.Owner.Close(); err != nil {
+				a.log.Warn("leaving", "error", err)
+			}
+		}()
+		return fn(s, env)
+	})
+}
+
+// withRunning is withOwner for commands that change people: it asks first
+// whether this is the database that it was.
+func (a *app) withRunning(ctx context.Context, fn func(*session, *resetjob.Env) error) error {
+	return a.withOwner(ctx, func(s *session, env *resetjob.Env) error {
+		err := env.Enter(ctx)
+		var restored *resetjob.RestoredError
+		if errors.As(err, &restored) {
+			return withCode(exitHeld, err)
+		}
+		if err == nil {
+			err = env.Tidy(ctx)
+		}
 		if err != nil {
 			return withCode(exitCouldNotRun, err)
 		}
-		defer owner.Close()
-		if err := resetjob.Recover(ctx, s.store); err != nil {
-			return withCode(exitCouldNotRun, err)
-		}
-		env := &resetjob.Env{Config: s.cfg, Ring: s.ring, Hasher: credential.NewHasher(s.ring, newParams()), Store: s.store,
-			Router: router, Owner: owner, Log: a.log}
 		return fn(s, env)
 	})
 }
@@ -54,7 +84,7 @@ func (a *app) router(s *session) (*voicemail.Router, error) {
 				return nil, fmt.Errorf("voicemail %s: reading its secret: %w", v.Name, err)
 			}
 		}
-		sys, err := voicemail.New(v, voicemail.Options{Secret: key, Log: a.log})
+		sys, err := voicemail.New(v, voicemail.Options{Secret: key, Fingerprint: latchFingerprint(s.ring, v, key), Log: a.log})
 		if err != nil {
 			return nil, err
 		}
@@ -63,14 +93,26 @@ func (a *app) router(s *session) (*voicemail.Router, error) {
 	return voicemail.NewRouter(systems...), nil
 }
 
+// latchFingerprint changes with everything that may be why a system denied us.
+func latchFingerprint(ring *credential.Ring, v *config.Voicemail, key secret.Value) []byte {
+	h := sha256.New()
+	for _, part := range append([]string{v.Name, v.Type, v.URL, v.CAFile, v.User, key.Reveal()}, v.Command...) {
+		fmt.Fprintf(h, "%d %s", len(part), part)
+	}
+	return ring.Fingerprint(h.Sum(nil))
+}
+
+// opener is withJobs or one of those that do more.
+type opener func(context.Context, func(*session, *resetjob.Env) error) error
+
 // withSubmission reads a job file, opens everything that it needs, and runs fn
 // with it. What this release cannot do is refused.
-func (a *app) withSubmission(ctx context.Context, path string, fn func(*session, *resetjob.Env, *resetjob.Submission) error) error {
+func (a *app) withSubmission(ctx context.Context, path string, with opener, fn func(*session, *resetjob.Env, *resetjob.Submission) error) error {
 	file, data, err := readJobFile(path)
 	if err != nil {
 		return err
 	}
-	return a.withJobs(ctx, func(s *session, env *resetjob.Env) error {
+	return with(ctx, func(s *session, env *resetjob.Env) error {
 		sub, err := loadSubmission(ctx, file, data, s, env)
 		if err != nil {
 			return withCode(exitUsage, err)
@@ -156,5 +198,9 @@ func submitter() string {
 	return fmt.Sprint("uid ", os.Getuid())
 }
 
-// newParams are the parameters of every new hash. Only tests change them.
-var newParams = credential.DefaultParams
+// newParams are the parameters of every new hash, and atStep is told each step
+// of a job. Only tests change them.
+var (
+	newParams = credential.DefaultParams
+	atStep    func(name string)
+)

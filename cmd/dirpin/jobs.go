@@ -16,32 +16,36 @@ import (
 )
 
 func newJobsCommand(a *app) *cobra.Command {
-	cmd := &cobra.Command{Use: "jobs", Short: "List, show, release and cancel jobs", Args: groupArgs, RunE: func(*cobra.Command, []string) error { return nil }}
-	one := func(use, short string, run func(context.Context, *app, *session, *resetjob.Env, int64) error) *cobra.Command {
+	cmd := &cobra.Command{Use: "jobs", Short: "List, show, release, retry and cancel jobs", Args: groupArgs, RunE: func(*cobra.Command, []string) error { return nil }}
+	one := func(use, short string, with opener, run func(context.Context, *app, *session, *resetjob.Env, int64) error) *cobra.Command {
 		return &cobra.Command{Use: use, Short: short, Args: cobra.ExactArgs(1),
-			RunE: func(cmd *cobra.Command, args []string) error {
-				id, err := strconv.ParseInt(args[0], 10, 64)
-				if err != nil || id < 1 {
-					return usagef("%s: a job is named by its number, as in dirpin jobs list", cmd.CommandPath())
-				}
-				return a.withJobs(cmd.Context(), func(s *session, env *resetjob.Env) error {
-					err := run(cmd.Context(), a, s, env, id)
-					if errors.Is(err, store.ErrNotFound) {
-						return usagef("there is no job %d: dirpin jobs list", id)
-					}
-					return err
-				})
-			}}
+			RunE: func(cmd *cobra.Command, args []string) error { return a.oneJob(cmd, args[0], with, run) }}
 	}
 	cmd.AddCommand(
 		&cobra.Command{Use: "list", Short: "List jobs, the newest first", Args: cobra.NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error { return runJobsList(cmd.Context(), a) }},
-		one("show ID", "Show one job", runJobsShow),
-		one("log ID", "Show a job's log", runJobsLog),
-		one("release ID", "Let a job go on that a guard holds", runJobsRelease),
-		one("cancel ID", "Cancel a job: whoever is not changed yet stays as they are", runJobsCancel),
+		one("show ID", "Show one job", a.withJobs, runJobsShow),
+		one("log ID", "Show a job's log", a.withJobs, runJobsLog),
+		newJobsReleaseCommand(a),
+		newJobsRetryCommand(a),
+		one("cancel ID", "Cancel a job: whoever is not changed yet stays as they are", a.withOwner, runJobsCancel),
 	)
 	return cmd
+}
+
+// oneJob runs a command about the job of that number.
+func (a *app) oneJob(cmd *cobra.Command, number string, with opener, run func(context.Context, *app, *session, *resetjob.Env, int64) error) error {
+	id, err := strconv.ParseInt(number, 10, 64)
+	if err != nil || id < 1 {
+		return usagef("%s: a job is named by its number, as in dirpin jobs list", cmd.CommandPath())
+	}
+	return with(cmd.Context(), func(s *session, env *resetjob.Env) error {
+		err := run(cmd.Context(), a, s, env, id)
+		if errors.Is(err, store.ErrNotFound) {
+			return usagef("there is no job %d: dirpin jobs list", id)
+		}
+		return err
+	})
 }
 
 func runJobsList(ctx context.Context, a *app) error {
@@ -78,8 +82,19 @@ func runJobsShow(ctx context.Context, a *app, s *session, env *resetjob.Env, id 
 	if a.json {
 		return json.NewEncoder(a.out).Encode(resetjob.JobJSON(j))
 	}
+	var left, by int64
+	if err := s.store.Read(ctx, func(tx *store.Tx) (err error) { left, by, err = tx.Retries(id); return err }); err != nil {
+		return err
+	}
+	retries, retried := "", ""
+	if j.RetryOf != 0 {
+		retries = "job " + itoa(j.RetryOf)
+	}
+	if by != 0 {
+		retried = "by job " + itoa(by)
+	}
 	for _, l := range [][2]string{{"Job", itoa(j.ID)}, {"Name", j.Name}, {"State", string(j.State)}, {"", describeState(env, j)},
-		{"File", j.File}, {"Submitted by", j.Submitter}, {"Created", stamp(j.Created)}, {"Started", stamp(j.Started)}, {"Ended", stamp(j.Ended)}, {"Report", j.Report}} {
+		{"File", j.File}, {"Submitted by", j.Submitter}, {"Created", stamp(j.Created)}, {"Started", stamp(j.Started)}, {"Ended", stamp(j.Ended)}, {"Retries", retries}, {"Retried", retried}, {"Report", j.Report}} {
 		if l[1] != "" {
 			fmt.Fprintf(a.out, "%-13s %s\n", l[0], printable(l[1]))
 		}
@@ -88,7 +103,21 @@ func runJobsShow(ctx context.Context, a *app, s *session, env *resetjob.Env, id 
 		fmt.Fprintln(a.out, line)
 	}
 	fmt.Fprintln(a.out, resetjob.CountLine(j.Counts))
+	if left > 0 && j.Stage == store.StageClosed && j.Key != nil {
+		fmt.Fprintf(a.out, "%d can be tried again: dirpin jobs retry %d\n", left, id)
+	}
 	return nil
+}
+
+// goOn is the command by which an unfinished job goes on.
+func goOn(j *store.Job) string {
+	switch {
+	case j.RetryOf != 0:
+		return fmt.Sprintf("dirpin jobs retry %d", j.RetryOf)
+	case j.File == "":
+		return fmt.Sprintf("dirpin jobs cancel %d, which settles what is open", j.ID)
+	}
+	return "dirpin run " + j.File
 }
 
 // describeState says why a job is where it is, and how it goes on.
@@ -101,11 +130,11 @@ func describeState(env *resetjob.Env, j *store.Job) string {
 		if j.Stage == store.StageOpen {
 			left = fmt.Sprintf("; %d of %d users are left", j.Counts.Selected-j.Counts.Final(), j.Counts.Selected)
 		}
-		return j.Reason + left + "; go on with: dirpin run " + j.File
+		return j.Reason + left + "; go on with: " + goOn(j)
 	case j.State == store.Queued:
-		return "go on with: dirpin run " + j.File
+		return "go on with: " + goOn(j)
 	case j.State.Ended() && j.Stage != store.StageClosed && j.Owner == "":
-		return "its report is not written yet; do it with: dirpin run " + j.File
+		return "its report is not written yet; do it with: " + goOn(j)
 	}
 	return j.Reason
 }
@@ -149,6 +178,9 @@ func runJobsRelease(ctx context.Context, a *app, s *session, env *resetjob.Env, 
 		if j.State != store.Held {
 			return usagef("job %d is not held but %s", id, j.State)
 		}
+		if j.Reason == store.ReasonRestored {
+			return usagef("job %d: %s", id, env.DescribeHold(j))
+		}
 		who := submitter()
 		if resetjob.NeedsAnother(j) && who == j.Submitter {
 			return usagef("job %d was submitted by %s and waits for someone else to release it", id, who)
@@ -161,7 +193,7 @@ func runJobsRelease(ctx context.Context, a *app, s *session, env *resetjob.Env, 
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(a.err, "Job %d is released; it goes on with: dirpin run %s\n", id, j.File)
+	fmt.Fprintf(a.err, "Job %d is released; it goes on with: %s\n", id, goOn(j))
 	return nil
 }
 
@@ -193,7 +225,7 @@ func runJobsCancel(ctx context.Context, a *app, s *session, env *resetjob.Env, i
 		return err
 	}
 	fmt.Fprintf(a.err, "Job %d is cancelled: %d users stay as they are.\n", id, n)
-	if j.Owner != "" && j.Owner != env.Owner.ID {
+	if j.Owner != "" {
 		fmt.Fprintln(a.err, "It is running: the pushes in hand are settled there, and its report is written then.")
 		return nil
 	}

@@ -6,11 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/dirpin/dirpin/config"
 	"github.com/dirpin/dirpin/internal/credential"
 	"github.com/dirpin/dirpin/internal/store"
+	"github.com/dirpin/dirpin/resetjob"
 	"github.com/spf13/cobra"
 )
 
@@ -44,7 +47,8 @@ func newKeysCommand(a *app) *cobra.Command {
 			RunE: func(*cobra.Command, []string) error { return runKeysList(a) }},
 		&cobra.Command{Use: "rotate", Short: "Add a key, under which all new values are made", Args: cobra.NoArgs,
 			Long: `Add a key, under which all new values are made. The old keys stay: PINs that were
-hashed and values that were sealed under them stay readable.`,
+hashed under them can be verified. While a process works on jobs that began before
+the key was there, the key waits: run the command again when it is done.`,
 			RunE: func(cmd *cobra.Command, _ []string) error { return runKeysRotate(cmd.Context(), a) }},
 		&cobra.Command{Use: "public", Short: "Print the recipient for sealing", Args: cobra.NoArgs,
 			RunE: func(*cobra.Command, []string) error {
@@ -121,14 +125,18 @@ func runKeysList(a *app) error {
 				ID      string `json:"id"`
 				Created string `json:"created"`
 				Primary bool   `json:"primary"`
-			}{k.ID, stamp(k.Created), k.Primary})
+				Next    bool   `json:"next"`
+			}{k.ID, stamp(k.Created), k.Primary, k.Next})
 			continue
 		}
-		primary := ""
-		if k.Primary {
-			primary = "primary"
+		use := ""
+		switch {
+		case k.Primary:
+			use = "primary"
+		case k.Next:
+			use = "next"
 		}
-		t.row(k.ID, stamp(k.Created), primary)
+		t.row(k.ID, stamp(k.Created), use)
 	}
 	if a.json {
 		return nil
@@ -141,7 +149,7 @@ func runKeysRotate(ctx context.Context, a *app) error {
 		if s.cfg.KeyFile.File == "" {
 			return usagef("key_file is no path: rotate the key ring where that secret is kept")
 		}
-		ring, err := s.ring.Rotate(nil, time.Now())
+		ring, err := s.ring.Add(nil, time.Now())
 		if err != nil {
 			return err
 		}
@@ -153,9 +161,56 @@ func runKeysRotate(ctx context.Context, a *app) error {
 		if err := credential.SaveRing(s.cfg.KeyFile.File, ring); err != nil {
 			return err
 		}
-		fmt.Fprintf(a.err, "Key %s is now the primary one. Back up %s again.\n", ring.Primary(), s.cfg.KeyFile.File)
+		lacking, err := whoLacks(ctx, s.store, ring.Next())
+		if err != nil {
+			return err
+		}
+		if lacking != "" {
+			fmt.Fprintf(a.err, "Key %s is in %s, and is used when every process has it.\n", ring.Next(), s.cfg.KeyFile.File)
+			return withCode(exitCouldNotRun, fmt.Errorf("%s began before the key was there: run dirpin keys rotate again when it is done", lacking))
+		}
+		ring = ring.Promote()
+		if err := credential.SaveRing(s.cfg.KeyFile.File, ring); err != nil {
+			return err
+		}
+		n, err := reseal(ctx, s.store, ring)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(a.err, "Key %s is now the primary one; the values of %d jobs are sealed under it. Back up %s again.\n", ring.Primary(), n, s.cfg.KeyFile.File)
 		return nil
 	})
+}
+
+// whoLacks names a process that works on jobs without the key; "" where there
+// is none. What others make under the key it could not read, and it would take a
+// former PIN for a new one.
+func whoLacks(ctx context.Context, s *store.Store, key string) (string, error) {
+	living, err := resetjob.Recover(ctx, s)
+	if err != nil {
+		return "", withCode(exitCouldNotRun, err)
+	}
+	for _, o := range living {
+		if !slices.Contains(strings.Split(o.Keys, ","), key) {
+			return fmt.Sprintf("process %d on %s", o.PID, o.Host), nil
+		}
+	}
+	return "", nil
+}
+
+// reseal seals the keys of jobs under the primary key.
+func reseal(ctx context.Context, s *store.Store, ring *credential.Ring) (n int, err error) {
+	err = s.Write(ctx, func(tx *store.Tx) error {
+		n = 0
+		return tx.ResealJobs(func(id int64, sealed []byte) ([]byte, error) {
+			again, changed, err := ring.ResealJobKey(id, sealed)
+			if changed {
+				n++
+			}
+			return again, err
+		})
+	})
+	return n, err
 }
 
 func newSealCommand(a *app) *cobra.Command {

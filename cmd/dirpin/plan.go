@@ -95,7 +95,7 @@ func newExplainCommand(a *app) *cobra.Command {
 }
 
 func runExplain(ctx context.Context, a *app, path, id string) error {
-	return a.withSubmission(ctx, path, func(_ *session, env *resetjob.Env, sub *resetjob.Submission) error {
+	return a.withSubmission(ctx, path, a.withJobs, func(_ *session, env *resetjob.Env, sub *resetjob.Submission) error {
 		x, err := env.Explain(ctx, sub, id)
 		if err != nil {
 			return err
@@ -112,7 +112,7 @@ func runExplain(ctx context.Context, a *app, path, id string) error {
 
 // findJob lists whom a job file selects.
 func findJob(ctx context.Context, a *app, path string, p *userPrinter) error {
-	return a.withSubmission(ctx, path, func(_ *session, env *resetjob.Env, sub *resetjob.Submission) error {
+	return a.withSubmission(ctx, path, a.withJobs, func(_ *session, env *resetjob.Env, sub *resetjob.Submission) error {
 		return env.Selected(ctx, sub, func(u *user.User, written string, line int) error {
 			if u == nil {
 				fmt.Fprintf(a.err, "line %d names nobody here: %s\n", line, printable(written))

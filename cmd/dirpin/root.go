@@ -105,7 +105,7 @@ The configuration is --config, else $DIRPIN_CONFIG, else ` + defaultConfig() + `
 	root.AddCommand(
 		newInitCommand(a), newCheckCommand(a), newSyncCommand(a), newFindCommand(a),
 		newRunCommand(a), newExplainCommand(a), newUsersCommand(a), newJobsCommand(a),
-		newVerifyCommand(a), newKeysCommand(a), newSealCommand(a), newSchemaCommand(a),
+		newVerifyCommand(a), newDoctorCommand(a), newKeysCommand(a), newSealCommand(a), newSchemaCommand(a),
 		newDemoCommand(a), newVersionCommand(a),
 	)
 	usageForArgs(root)

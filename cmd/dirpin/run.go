@@ -38,21 +38,22 @@ file is run again, under the same number: nobody is changed twice.`,
 }
 
 func runRun(ctx context.Context, a *app, path string, o runOptions) error {
-	return a.withSubmission(ctx, path, func(s *session, env *resetjob.Env, sub *resetjob.Submission) error {
+	with := a.withRunning
+	if o.dryRun {
+		with = a.withJobs
+	}
+	return a.withSubmission(ctx, path, with, func(s *session, env *resetjob.Env, sub *resetjob.Submission) error {
 		for _, w := range sub.Warnings {
 			fmt.Fprintln(a.err, w)
 		}
 		if o.dryRun {
 			return dryRun(ctx, a, env, sub)
 		}
-		if err := resetjob.EraseOld(ctx, s.store, s.cfg.RetryWithin); err != nil {
-			return err
-		}
 		job, err := a.jobToRun(ctx, env, sub, o)
 		if err != nil {
 			return err
 		}
-		return a.runJob(ctx, env, job, path)
+		return a.runJob(ctx, env, job, "dirpin run "+path)
 	})
 }
 
@@ -97,6 +98,8 @@ func (a *app) goOn(ctx context.Context, cut *store.Job, o runOptions) (int64, er
 		return cut.ID, nil
 	case cut.Stage == store.StageOpening:
 		fmt.Fprintf(a.err, "Job %d was cut before it changed anybody; it starts over.\n", cut.ID)
+	case cut.Started.IsZero():
+		fmt.Fprintf(a.err, "Job %d was accepted before and has not begun: %d users are selected.\n", cut.ID, cut.Counts.Selected)
 	default:
 		fmt.Fprintf(a.err, "Job %d was cut: %d of %d users are left. %s\n", cut.ID, left, cut.Counts.Selected, resetjob.CountLine(cut.Counts))
 	}
@@ -119,8 +122,9 @@ func (a *app) confirm(question string, yes bool) error {
 	return usagef("nothing was done")
 }
 
-// runJob runs a job to its end and says how it ended.
-func (a *app) runJob(ctx context.Context, env *resetjob.Env, id int64, path string) error {
+// runJob runs a job to its end and says how it ended, or by which command it
+// goes on.
+func (a *app) runJob(ctx context.Context, env *resetjob.Env, id int64, goOn string) error {
 	bar := a.newProgress()
 	job, err := env.Run(ctx, id, func(p resetjob.Progress) { bar.update(p) })
 	bar.close()
@@ -130,12 +134,12 @@ func (a *app) runJob(ctx context.Context, env *resetjob.Env, id int64, path stri
 	case errors.As(err, &held):
 		return withCode(exitHeld, err)
 	case errors.As(err, &cut):
-		fmt.Fprintf(a.err, "dirpin: %v; go on with: dirpin run %s\n", cut, path)
+		fmt.Fprintf(a.err, "dirpin: %v; go on with: %s\n", cut, goOn)
 		return &exitError{code: interruptCode(ctx)}
 	case errors.Is(err, resetjob.ErrBusy):
 		return withCode(exitRunning, err)
 	case err != nil:
-		return withCode(exitCouldNotRun, fmt.Errorf("%w; when it is mended, go on with: dirpin run %s", err, path))
+		return withCode(exitCouldNotRun, fmt.Errorf("%w; when it is mended, go on with: %s", err, goOn))
 	}
 	return a.ended(ctx, env, job)
 }

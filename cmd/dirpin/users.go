@@ -95,7 +95,11 @@ func runUsersShow(a *app, tx *store.Tx, id string) error {
 	if err != nil {
 		return err
 	}
-	subject, err := tx.Subject(u.ID)
+	pin, err := tx.Credential(u.ID, store.PIN)
+	if err != nil {
+		return err
+	}
+	password, err := tx.Credential(u.ID, store.Password)
 	if err != nil {
 		return err
 	}
@@ -103,7 +107,7 @@ func runUsersShow(a *app, tx *store.Tx, id string) error {
 	if err != nil {
 		return err
 	}
-	v := showJSON{userJSON: jsonOf(u), PIN: credentialOf(subject.PIN), Password: credentialOf(subject.Password), Reason: u.InactiveReason}
+	v := showJSON{userJSON: jsonOf(u), PIN: credentialOf(pin), Password: credentialOf(password), Reason: u.InactiveReason}
 	if flag != nil {
 		v.Flag = &flagJSON{flag.Job, time.UnixMilli(flag.At).UTC().Format(time.RFC3339), flag.Code}
 	}

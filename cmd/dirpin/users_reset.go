@@ -49,7 +49,7 @@ func runUsersReset(ctx context.Context, a *app, id string, kind credential.Kind,
 			return err
 		}
 	}
-	return a.withJobs(ctx, func(s *session, env *resetjob.Env) error {
+	return a.withRunning(ctx, func(s *session, env *resetjob.Env) error {
 		u, err := settledUser(ctx, s, env, id)
 		if err != nil {
 			return err
@@ -71,7 +71,7 @@ func runUsersReset(ctx context.Context, a *app, id string, kind credential.Kind,
 		job, err = env.Run(ctx, job.ID, nil)
 		var cut *resetjob.InterruptedError
 		if errors.As(err, &cut) {
-			fmt.Fprintf(a.err, "dirpin: interrupted; settle it with: dirpin jobs cancel %d\n", cut.Job)
+			fmt.Fprintf(a.err, "dirpin: interrupted; settle it with: dirpin jobs cancel %d, or go on with: dirpin users reset %s\n", cut.Job, id)
 			return &exitError{code: interruptCode(ctx)}
 		}
 		if err != nil {

@@ -28,6 +28,7 @@ var ErrUnknownKey = errors.New("made under a key that the key ring lacks")
 type Ring struct {
 	keys       []*key // oldest first
 	primary    *key
+	next       *key                  // will be the primary one when everybody has it; nil: none
 	identities []*age.X25519Identity // the first is the one whose recipient is published
 }
 
@@ -36,6 +37,7 @@ type Key struct {
 	ID      string // 8 hex digits, random
 	Created time.Time
 	Primary bool
+	Next    bool // it becomes the primary one when every process has it
 }
 
 const (
@@ -66,10 +68,26 @@ func NewRing(random io.Reader, now time.Time) (*Ring, error) {
 	return r.Rotate(random, now)
 }
 
-// Rotate returns a ring that has one key more, which is the primary. It drops
-// none: what was sealed or hashed before stays readable. The age identity
-// stays too, since its recipient has been handed out.
+// Rotate returns a ring that has one key more, which is the primary.
 func (r *Ring) Rotate(random io.Reader, now time.Time) (*Ring, error) {
+	added, err := r.Add(random, now)
+	if err != nil {
+		return nil, err
+	}
+	return added.Promote(), nil
+}
+
+// Add returns a ring that has one key more, which opens and verifies and will
+// be the primary one by Promote: processes that work with an older copy of the
+// ring must have it before anything is made under it. Where there is such a key
+// already the ring is returned as it is.
+//
+// No key is dropped: what was sealed or hashed before stays readable. The age
+// identity stays too, since its recipient has been handed out.
+func (r *Ring) Add(random io.Reader, now time.Time) (*Ring, error) {
+	if r.next != nil {
+		return r, nil
+	}
 	if random == nil {
 		random = rand.Reader
 	}
@@ -90,7 +108,24 @@ func (r *Ring) Rotate(random io.Reader, now time.Time) (*Ring, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Ring{keys: append(slices.Clone(r.keys), k), primary: k, identities: r.identities}, nil
+	return &Ring{keys: append(slices.Clone(r.keys), k), primary: r.primary, next: k, identities: r.identities}, nil
+}
+
+// Promote returns a ring in which the key that Add has made is the primary one.
+func (r *Ring) Promote() *Ring {
+	if r.next == nil {
+		return r
+	}
+	return &Ring{keys: r.keys, primary: r.next, identities: r.identities}
+}
+
+// Next returns the id of the key that Promote makes the primary one; "" where
+// there is none.
+func (r *Ring) Next() string {
+	if r.next == nil {
+		return ""
+	}
+	return r.next.name()
 }
 
 func newKey(id [idSize]byte, created time.Time, secret [secretSize]byte) (*key, error) {
@@ -143,7 +178,7 @@ func (r *Ring) named(id string) *key {
 func (r *Ring) Keys() []Key {
 	list := make([]Key, len(r.keys))
 	for i, k := range r.keys {
-		list[i] = Key{ID: k.name(), Created: k.created, Primary: k == r.primary}
+		list[i] = Key{ID: k.name(), Created: k.created, Primary: k == r.primary, Next: k == r.next}
 	}
 	return list
 }

@@ -109,7 +109,7 @@ func TestParseRingFaults(t *testing.T) {
 		{"no age", strings.Replace(text, "age   AGE", "# age   AGE", 1), "no line begins with `age`"},
 		{"no primary", strings.Replace(text, " primary ", " old ", 1), "no key is marked primary"},
 		{"two primaries", strings.Replace(text, " old ", " primary ", 1), "are both marked primary"},
-		{"use", strings.Replace(text, " old ", " retired ", 1), "neither `primary` nor `old`"},
+		{"use", strings.Replace(text, " old ", " retired ", 1), "neither `primary`, `next` nor `old`"},
 		{"twice", text + key1, "stands twice"},
 		{"cut secret", strings.Replace(text, secret1, secret1[:len(secret1)-8], 1), "line 7: key " + ids[0].ID + ": its secret has 27 bytes in place of 32"},
 		{"cut base64", strings.Replace(text, secret1, secret1[:len(secret1)-1], 1), "is not base64"},

@@ -32,8 +32,11 @@ func (r *Ring) Marshal() []byte {
 	b.WriteString(ringHeader)
 	for _, k := range r.keys {
 		use := "old"
-		if k == r.primary {
+		switch k {
+		case r.primary:
 			use = "primary"
+		case r.next:
+			use = "next"
 		}
 		fmt.Fprintf(&b, "key   %s  %s %-7s %s\n", k.name(), k.created.Format(time.RFC3339), use,
 			base64.StdEncoding.EncodeToString(k.secret[:]))
@@ -122,9 +125,14 @@ func (r *Ring) parseKey(idText, createdText, use, secretText string) error {
 			return fmt.Errorf("keys %s and %s are both marked primary", r.primary.name(), idText)
 		}
 		r.primary = k
+	case "next":
+		if r.next != nil {
+			return fmt.Errorf("keys %s and %s are both marked next", r.next.name(), idText)
+		}
+		r.next = k
 	case "old":
 	default:
-		return fmt.Errorf("key %s: its use is neither `primary` nor `old`", idText)
+		return fmt.Errorf("key %s: its use is neither `primary`, `next` nor `old`", idText)
 	}
 	r.keys = append(r.keys, k)
 	return nil

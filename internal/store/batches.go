@@ -57,35 +57,3 @@ func (t *Tx) EndBatch(b Batch) error {
 		WHERE job = ? AND n = ? AND owner = ? AND epoch = ?`, b.Job, b.N, b.Owner, b.Epoch)
 	return err
 }
-
-// Owners returns everyone who holds a job or a batch.
-func (t *Tx) Owners() ([]string, error) {
-	rows, err := t.rows("SELECT owner FROM batches WHERE owner <> '' UNION SELECT owner FROM jobs WHERE owner <> ''")
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var owners []string
-	for rows.Next() {
-		var o string
-		if err := rows.Scan(&o); err != nil {
-			return nil, err
-		}
-		owners = append(owners, o)
-	}
-	return owners, rows.Err()
-}
-
-// Orphan takes the jobs and batches of an owner who is surely dead away from
-// it. Its running jobs wait in the queue again.
-func (t *Tx) Orphan(owner, reason string) error {
-	_, err := t.exec("UPDATE batches SET owner = '', epoch = epoch + 1 WHERE owner = ?", owner)
-	if err == nil {
-		_, err = t.exec(`UPDATE jobs SET owner = '', reason = CASE WHEN state IN ('running', 'paused') THEN ? ELSE reason END,
-			state = CASE WHEN state IN ('running', 'paused') THEN 'queued' ELSE state END WHERE owner = ?`, reason, owner)
-	}
-	if err != nil {
-		return fmt.Errorf("taking over from %s: %w", owner, err)
-	}
-	return nil
-}

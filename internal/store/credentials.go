@@ -78,6 +78,7 @@ type NewSecret struct {
 	Hash          string
 	Tag           []byte // for the history; nil keeps none
 	KeepHistory   int    // how many former values are kept beside this one
+	Changes       int64  // the credential's version when it was last read: how often it was written
 	Job           int64
 	MustChange    *bool
 	CannotChange  *bool
@@ -90,8 +91,8 @@ type NewSecret struct {
 // it was accepted elsewhere, or nothing else decides. It takes the user off
 // the work list.
 func (t *Tx) CommitSecret(userRef int64, kind string, s NewSecret) error {
-	var version int64
-	err := t.row(`INSERT INTO credentials (user_ref, kind, hash, changed_at, must_change, cannot_change, does_not_expire, locked, job, version)
+	// RETURNING version would make the statement three times as costly.
+	_, err := t.exec(`INSERT INTO credentials (user_ref, kind, hash, changed_at, must_change, cannot_change, does_not_expire, locked, job, version)
 		VALUES (?1, ?2, ?3, ?4, coalesce(?5, FALSE), coalesce(?6, FALSE), coalesce(?7, FALSE), coalesce(?8, FALSE), ?9, 1)
 		ON CONFLICT (user_ref, kind) DO UPDATE SET hash = ?3, changed_at = ?4,
 			must_change = coalesce(?5, must_change), cannot_change = coalesce(?6, cannot_change),
@@ -99,28 +100,46 @@ func (t *Tx) CommitSecret(userRef int64, kind string, s NewSecret) error {
 			attempts = CASE WHEN ?10 THEN 0 ELSE attempts END,
 			attempts_since = CASE WHEN ?10 THEN 0 ELSE attempts_since END,
 			locked_until = CASE WHEN ?10 THEN 0 ELSE locked_until END,
-			version = version + 1
-		RETURNING version`,
+			version = version + 1`,
 		userRef, kind, s.Hash, t.now, s.MustChange, s.CannotChange, s.DoesNotExpire, s.Locked, s.Job,
-		s.ClearAttempts != nil && *s.ClearAttempts).Scan(&version)
+		s.ClearAttempts != nil && *s.ClearAttempts)
 	if err != nil {
 		return fmt.Errorf("committing the %s: %w", kind, err)
 	}
 	if s.Tag != nil {
-		if _, err := t.exec("INSERT INTO history (user_ref, kind, version, tag) VALUES (?,?,?,?)", userRef, kind, version, s.Tag); err != nil {
+		if _, err := t.exec(`INSERT INTO history (user_ref, kind, version, tag)
+			SELECT user_ref, kind, version, ?3 FROM credentials WHERE user_ref = ?1 AND kind = ?2`, userRef, kind, s.Tag); err != nil {
 			return fmt.Errorf("recording the %s in the history: %w", kind, err)
 		}
 	}
 	// The current value is the newest row; verify's writes raise versions too,
 	// so rows are counted, not subtracted.
-	if version > int64(s.KeepHistory) {
+	if s.Changes >= int64(s.KeepHistory) {
 		if _, err := t.exec(`DELETE FROM history WHERE user_ref = ?1 AND kind = ?2 AND version <
 			(SELECT min(version) FROM (SELECT version FROM history WHERE user_ref = ?1 AND kind = ?2 ORDER BY version DESC LIMIT ?3))`,
 			userRef, kind, s.KeepHistory+1); err != nil {
 			return fmt.Errorf("trimming the history: %w", err)
 		}
 	}
-	_, err = t.exec("DELETE FROM flags WHERE user_ref = ?", userRef)
+	return t.unflag(userRef)
+}
+
+// unflag takes a user off the work list. Most of the time nobody is on it.
+func (t *Tx) unflag(userRef int64) error {
+	if t.noFlags == 0 {
+		var some bool
+		if err := t.row("SELECT EXISTS (SELECT 1 FROM flags)").Scan(&some); err != nil {
+			return fmt.Errorf("reading the work list: %w", err)
+		}
+		t.noFlags = 1
+		if some {
+			t.noFlags = -1
+		}
+	}
+	if t.noFlags == 1 {
+		return nil
+	}
+	_, err := t.exec("DELETE FROM flags WHERE user_ref = ?", userRef)
 	return err
 }
 

@@ -2,17 +2,17 @@ package store
 
 import (
 	"database/sql"
-	"errors"
 	"fmt"
 
 	"github.com/dirpin/dirpin/internal/outcome"
 	"github.com/dirpin/dirpin/internal/user"
 )
 
-// The states of items and legs.
+// The states of items and legs. An item with a row in the journal is pushing;
+// in its own row it is pending until it is final.
 const (
 	Pending = "pending" // nothing was done yet
-	Pushing = "pushing" // journalled: the voicemail system may have been asked
+	Pushing = "pushing" // journalled: the other system may have been asked
 	Final   = "final"   // has its result
 )
 
@@ -40,10 +40,9 @@ type Leg struct {
 	Value     []byte // sealed under the job's key; nil: the job's own value
 	RequestID string // "" until it is journalled
 	System    string
-	Body      []byte // the exact request, sealed under the job's key
+	Body      []byte // the exact request, sealed under the job's key; kept where an answer was lost
 	Attempts  int
 	Lost      int
-	FirstAt   int64
 }
 
 // AddItem writes an item and its legs when the job opens.
@@ -61,8 +60,22 @@ func (t *Tx) AddItem(job int64, it *Item) error {
 			job, it.Seq, l.Kind, l.State, string(l.Result), string(l.Code), l.Value); err != nil {
 			return fmt.Errorf("writing item %d: %w", it.Seq, err)
 		}
+		if l.RequestID == "" {
+			continue
+		}
+		if err := t.keepRequest(job, it.Seq, l); err != nil {
+			return fmt.Errorf("writing item %d: %w", it.Seq, err)
+		}
 	}
 	return nil
+}
+
+// keepRequest keeps with a leg what was sent, or may have been: it is sent
+// again under the same id or not at all.
+func (t *Tx) keepRequest(job, seq int64, l *Leg) error {
+	_, err := t.exec("UPDATE legs SET request_id = ?, system = ?, body = ?, attempts = ?, lost = ? WHERE job = ? AND seq = ? AND kind = ?",
+		l.RequestID, l.System, l.Body, l.Attempts, l.Lost, job, seq, l.Kind)
+	return err
 }
 
 // DropItems forgets up to limit items of a job that was cut while it opened,
@@ -94,23 +107,26 @@ func (t *Tx) DropItems(job int64, limit int) (bool, error) {
 	return false, err
 }
 
-// ToDo is an item that is pending or was cut while it was pushed.
+// ToDo is an item that is pending, or was cut while it was pushed.
 type ToDo struct {
 	Seq     int64
 	UserRef int64
 	UserID  string
-	State   string
-	Legs    []Leg // all of them
+	Legs    []Leg       // all of them
+	Sent    *Journalled // what was cut; nil: nothing
 }
 
 // ToDo returns up to limit items of the range that are not final, in order,
 // behind seq after.
 func (t *Tx) ToDo(job, after, last int64, limit int) ([]ToDo, error) {
-	rows, err := t.rows(`SELECT i.seq, coalesce(i.user_ref, 0), i.user_id, i.state,
-			l.kind, l.state, l.result, l.code, l.value, l.request_id, l.system, l.body, l.attempts, l.lost, l.first_at
-		FROM (SELECT seq, user_ref, user_id, state FROM items
+	rows, err := t.rows(`SELECT i.seq, coalesce(i.user_ref, 0), i.user_id,
+			l.kind, l.state, l.result, l.code, l.value, l.request_id, l.system, l.body, l.attempts, l.lost,
+			coalesce(j.kind, ''), coalesce(j.request_id, ''), coalesce(j.system, ''), coalesce(j.entry_key, ''), j.body,
+			coalesce(j.attempts, 0), coalesce(j.lost, 0), coalesce(j.first_at, 0)
+		FROM (SELECT seq, user_ref, user_id FROM items
 			WHERE job = ?1 AND seq > ?2 AND seq <= ?3 AND state <> 'final' ORDER BY seq LIMIT ?4) i
 		JOIN legs l ON l.job = ?1 AND l.seq = i.seq
+		LEFT JOIN journal j ON j.user_ref = i.user_ref AND j.job = ?1 AND j.seq = i.seq AND j.until = 0
 		ORDER BY i.seq, l.kind DESC`, job, after, last, limit)
 	if err != nil {
 		return nil, fmt.Errorf("reading the items of job %d: %w", job, err)
@@ -120,11 +136,17 @@ func (t *Tx) ToDo(job, after, last int64, limit int) ([]ToDo, error) {
 	for rows.Next() {
 		var it ToDo
 		var l Leg
-		if err := rows.Scan(&it.Seq, &it.UserRef, &it.UserID, &it.State, &l.Kind, &l.State, &l.Result, &l.Code,
-			&l.Value, &l.RequestID, &l.System, &l.Body, &l.Attempts, &l.Lost, &l.FirstAt); err != nil {
+		var j Journalled
+		if err := rows.Scan(&it.Seq, &it.UserRef, &it.UserID, &l.Kind, &l.State, &l.Result, &l.Code,
+			&l.Value, &l.RequestID, &l.System, &l.Body, &l.Attempts, &l.Lost,
+			&j.Kind, &j.RequestID, &j.System, &j.EntryKey, &j.Body, &j.Attempts, &j.Lost, &j.FirstAt); err != nil {
 			return nil, err
 		}
 		if n := len(todo); n == 0 || todo[n-1].Seq != it.Seq {
+			if j.Kind != "" {
+				j.UserRef, j.Job, j.Seq = it.UserRef, job, it.Seq
+				it.Sent = &j
+			}
 			todo = append(todo, it)
 		}
 		last := &todo[len(todo)-1]
@@ -133,126 +155,16 @@ func (t *Tx) ToDo(job, after, last int64, limit int) ([]ToDo, error) {
 	return todo, rows.Err()
 }
 
-// Subject is a user with everything that decides what may be done to it.
-type Subject struct {
-	User     user.User
-	PIN      Credential
-	Password Credential
-}
-
-// Of returns the credential of that kind.
-func (s *Subject) Of(kind string) *Credential {
-	if kind == PIN {
-		return &s.PIN
-	}
-	return &s.Password
-}
-
-// Claim takes the user of a pending item into flight. ErrClaimed: another item
-// of the user is. ErrStale: the item is not pending any more.
-func (t *Tx) Claim(job, seq, userRef int64) error {
-	var state string
-	if err := t.row("SELECT state FROM items WHERE job = ? AND seq = ?", job, seq).Scan(&state); err != nil {
-		return fmt.Errorf("claiming item %d: %w", seq, err)
-	}
-	if state != Pending {
-		return ErrStale
-	}
-	n, err := t.exec("INSERT INTO in_flight (user_ref, job, seq) VALUES (?,?,?) ON CONFLICT (user_ref) DO NOTHING", userRef, job, seq)
-	if err != nil {
-		return fmt.Errorf("claiming item %d: %w", seq, err)
-	}
-	if n == 0 {
-		return ErrClaimed
-	}
-	return nil
-}
-
-// InFlight returns the job that has the user in flight; 0 for none.
-func (t *Tx) InFlight(userRef int64) (int64, error) {
-	var job int64
-	err := t.row("SELECT coalesce(max(job), 0) FROM in_flight WHERE user_ref = ?", userRef).Scan(&job)
-	return job, err
-}
-
-// Errors of a claim and of what follows it.
-var (
-	ErrClaimed = errors.New("another job is changing the user at this moment")
-	ErrStale   = errors.New("somebody else has moved the item")
-	ErrFenced  = errors.New("somebody else has taken over the batch")
-)
-
-// Subject returns a user with its credentials, or ErrNotFound.
-func (t *Tx) Subject(userRef int64) (*Subject, error) {
-	s := new(Subject)
-	err := scanUserInto(&s.User, t.row("SELECT "+userColumns+" FROM users WHERE id = ?", userRef))
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, ErrNotFound
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading user %d: %w", userRef, err)
-	}
-	if s.PIN, err = t.Credential(userRef, PIN); err != nil {
-		return nil, err
-	}
-	s.Password, err = t.Credential(userRef, Password)
-	return s, err
-}
-
-// Journal moves a claimed item to pushing, with what is about to be sent.
-func (t *Tx) Journal(job, seq int64, l *Leg) error {
-	n, err := t.exec("UPDATE items SET state = 'pushing' WHERE job = ? AND seq = ? AND state = 'pending'", job, seq)
-	if err == nil && n == 0 {
-		err = ErrStale
-	}
-	if err != nil {
-		return fmt.Errorf("journalling item %d: %w", seq, err)
-	}
-	n, err = t.exec(`UPDATE legs SET state = 'pushing', request_id = ?, system = ?, body = ?, first_at = ?
-		WHERE job = ? AND seq = ? AND kind = ? AND state = 'pending'`,
-		l.RequestID, l.System, l.Body, t.now, job, seq, l.Kind)
-	if err == nil && n == 0 {
-		err = ErrStale
-	}
-	if err != nil {
-		return fmt.Errorf("journalling item %d: %w", seq, err)
-	}
-	return nil
-}
-
-// Attempted records how often a leg was tried and how often the answer was
-// lost.
-func (t *Tx) Attempted(job, seq int64, kind string, attempts, lost int) error {
-	_, err := t.exec("UPDATE legs SET attempts = ?, lost = ? WHERE job = ? AND seq = ? AND kind = ?", attempts, lost, job, seq, kind)
-	return err
-}
-
-// Unclaim gives an item back that was journalled and surely never sent.
-func (t *Tx) Unclaim(job, seq, userRef int64) error {
-	n, err := t.exec("UPDATE items SET state = 'pending' WHERE job = ? AND seq = ? AND state = 'pushing'", job, seq)
-	if err == nil && n == 0 {
-		err = ErrStale
-	}
-	if err == nil {
-		// The request id stays: it was drawn for this leg and nothing else.
-		_, err = t.exec("UPDATE legs SET state = 'pending' WHERE job = ? AND seq = ? AND state = 'pushing'", job, seq)
-	}
-	if err == nil {
-		_, err = t.exec("DELETE FROM in_flight WHERE user_ref = ? AND job = ? AND seq = ?", userRef, job, seq)
-	}
-	if err != nil {
-		return fmt.Errorf("giving item %d back: %w", seq, err)
-	}
-	return nil
-}
-
-// FinishLeg gives a leg its result.
+// FinishLeg gives a leg its result. Where that is uncertain, what was sent is
+// kept with it.
 func (t *Tx) FinishLeg(job, seq int64, l *Leg) error {
-	n, err := t.exec(`UPDATE legs SET state = 'final', result = ?, code = ?, attempts = ?, lost = ?
-		WHERE job = ? AND seq = ? AND kind = ? AND state <> 'final'`,
-		string(l.Result), string(l.Code), l.Attempts, l.Lost, job, seq, l.Kind)
+	n, err := t.exec(`UPDATE legs SET state = 'final', result = ?, code = ?, system = ? WHERE job = ? AND seq = ? AND kind = ? AND state <> 'final'`,
+		string(l.Result), string(l.Code), l.System, job, seq, l.Kind)
 	if err == nil && n == 0 {
 		err = ErrStale
+	}
+	if err == nil && l.Code.Uncertain() {
+		err = t.keepRequest(job, seq, l)
 	}
 	if err != nil {
 		return fmt.Errorf("ending item %d: %w", seq, err)
@@ -260,7 +172,7 @@ func (t *Tx) FinishLeg(job, seq int64, l *Leg) error {
 	return nil
 }
 
-// FinishItem gives an item its result, once, and ends the claim on its user.
+// FinishItem gives an item its result, once.
 func (t *Tx) FinishItem(job int64, it *Item) error {
 	n, err := t.exec(`UPDATE items SET state = 'final', result = ?, code = ?, detail = ?, status = ?, at = ?
 		WHERE job = ? AND seq = ? AND state <> 'final'`,
@@ -268,24 +180,25 @@ func (t *Tx) FinishItem(job int64, it *Item) error {
 	if err == nil && n == 0 {
 		err = ErrStale
 	}
-	if err == nil && it.UserRef != 0 {
-		_, err = t.exec("DELETE FROM in_flight WHERE user_ref = ? AND job = ? AND seq = ?", it.UserRef, job, it.Seq)
-	}
 	if err != nil {
 		return fmt.Errorf("ending item %d: %w", it.Seq, err)
 	}
 	return nil
 }
 
+// inFlightItem tells whether an item is being pushed.
+const inFlightItem = "EXISTS (SELECT 1 FROM journal j WHERE j.user_ref = items.user_ref AND j.job = items.job AND j.seq = items.seq AND j.until = 0)"
+
 // EndPending ends every pending item of the job as not run, and returns how
 // many there were. Items that are being pushed are left to whoever settles
 // them.
 func (t *Tx) EndPending(job int64, code outcome.Code) (int64, error) {
 	if _, err := t.exec(`UPDATE legs SET state = 'final', result = 'not-run', code = ? WHERE job = ? AND state = 'pending'
-		AND seq IN (SELECT seq FROM items WHERE job = ? AND state = 'pending')`, string(code), job, job); err != nil {
+		AND seq IN (SELECT seq FROM items WHERE job = ? AND state = 'pending' AND NOT `+inFlightItem+")", string(code), job, job); err != nil {
 		return 0, err
 	}
-	n, err := t.exec("UPDATE items SET state = 'final', result = 'not-run', code = ?, at = ? WHERE job = ? AND state = 'pending'", string(code), t.now, job)
+	n, err := t.exec("UPDATE items SET state = 'final', result = 'not-run', code = ?, at = ? WHERE job = ? AND state = 'pending' AND NOT "+inFlightItem,
+		string(code), t.now, job)
 	if err != nil {
 		return 0, err
 	}
@@ -295,9 +208,9 @@ func (t *Tx) EndPending(job int64, code outcome.Code) (int64, error) {
 // CountOpen returns how many items of a job are pending and how many are being
 // pushed.
 func (t *Tx) CountOpen(job int64) (pending, pushing int64, err error) {
-	err = t.row(`SELECT coalesce(sum(state = 'pending'), 0), coalesce(sum(state = 'pushing'), 0)
-		FROM items WHERE job = ? AND state <> 'final'`, job).Scan(&pending, &pushing)
-	return pending, pushing, err
+	err = t.row(`SELECT (SELECT count(*) FROM items WHERE job = ?1 AND state <> 'final'),
+		(SELECT count(*) FROM journal WHERE job = ?1 AND until = 0)`, job).Scan(&pending, &pushing)
+	return pending - pushing, pushing, err
 }
 
 // ReportRow is an item with all that a report says about it.

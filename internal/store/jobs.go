@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -111,21 +112,34 @@ type Job struct {
 	Password    []byte
 	Report      string
 	Owner       string // the process that opens, runs or closes it; "": none
+	RetryOf     int64  // the job whose failed items this one tries again; 0: none
+	Origin      int64  // the first job of a chain of retries; 0: this one
+	PausedAt    time.Time
+}
+
+// Since returns the job whose number counts when a later one has changed a
+// secret already: of a retry, that of the job in which the values were given.
+func (j *Job) Since() int64 {
+	if j.Origin != 0 {
+		return j.Origin
+	}
+	return j.ID
 }
 
 const jobColumns = `id, name, folder, file, file_id, fingerprint, definition, submitter, state, reason, stage,
 	held_count, released, created, started, ended,
-	selected, updated, skipped, flagged, failed, not_run, uncertain, failures, job_key, pin, password, report, owner`
+	selected, updated, skipped, flagged, failed, not_run, uncertain, failures, job_key, pin, password, report, owner, retry_of, origin, paused_at`
 
 func scanJob(r rowScanner) (*Job, error) {
 	j := new(Job)
-	var created, started, ended int64
+	var created, started, ended, paused int64
 	var released string
 	c := &j.Counts
 	err := r.Scan(&j.ID, &j.Name, &j.Folder, &j.File, &j.FileID, &j.Fingerprint, &j.Definition, &j.Submitter, &j.State, &j.Reason, &j.Stage,
 		&j.HeldCount, &released, &created, &started, &ended,
-		&c.Selected, &c.Updated, &c.Skipped, &c.Flagged, &c.Failed, &c.NotRun, &c.Uncertain, &j.Failures, &j.Key, &j.PIN, &j.Password, &j.Report, &j.Owner)
-	j.Created, j.Started, j.Ended = fromMilli(created), fromMilli(started), fromMilli(ended)
+		&c.Selected, &c.Updated, &c.Skipped, &c.Flagged, &c.Failed, &c.NotRun, &c.Uncertain, &j.Failures, &j.Key, &j.PIN, &j.Password, &j.Report, &j.Owner,
+		&j.RetryOf, &j.Origin, &paused)
+	j.Created, j.Started, j.Ended, j.PausedAt = fromMilli(created), fromMilli(started), fromMilli(ended), fromMilli(paused)
 	if err == nil && released != "" {
 		err = json.Unmarshal([]byte(released), &j.Released)
 	}
@@ -137,8 +151,8 @@ func scanJob(r rowScanner) (*Job, error) {
 func (t *Tx) AddJob(j *Job, atLeast int64) error {
 	var err error
 	args := []any{j.Name, j.Folder, j.File, j.FileID, j.Fingerprint, string(j.Definition), j.Submitter,
-		string(j.State), j.Reason, string(j.Stage), t.now, j.Owner}
-	const columns = "name, folder, file, file_id, fingerprint, definition, submitter, state, reason, stage, created, owner"
+		string(j.State), j.Reason, string(j.Stage), t.now, j.Owner, j.RetryOf, j.Origin}
+	const columns = "name, folder, file, file_id, fingerprint, definition, submitter, state, reason, stage, created, owner, retry_of, origin"
 	var last int64
 	if err = t.row("SELECT coalesce(max(id), 0) FROM jobs").Scan(&last); err != nil {
 		return err
@@ -152,7 +166,7 @@ func (t *Tx) AddJob(j *Job, atLeast int64) error {
 		return fmt.Errorf("storing the job: %w", err)
 	}
 	j.Created = t.Now()
-	return nil
+	return t.setMeta(metaLastJob, strconv.FormatInt(j.ID, 10))
 }
 
 // Lets tells whether a release has let the guard through with that count, or a
@@ -222,13 +236,14 @@ func (t *Tx) jobs(query string, args []any, each func(*Job) error) error {
 // MoveJob changes a job's state if it is in one of from, and tells whether it
 // was.
 func (t *Tx) MoveJob(id int64, from []State, to State, reason string) (bool, error) {
-	args := []any{string(to), reason, to == Running, t.now, to.Ended(), t.now, id}
+	args := []any{string(to), reason, to == Running, t.now, to.Ended(), t.now, to == Paused, t.now, to == Running, id}
 	for _, s := range from {
 		args = append(args, string(s))
 	}
 	n, err := t.exec(`UPDATE jobs SET state = ?, reason = ?,
 		started = CASE WHEN ? AND started = 0 THEN ? ELSE started END,
-		ended = CASE WHEN ? THEN ? ELSE ended END
+		ended = CASE WHEN ? THEN ? ELSE ended END,
+		paused_at = CASE WHEN ? AND paused_at = 0 THEN ? WHEN ? AND state = 'paused' THEN 0 ELSE paused_at END
 		WHERE id = ? AND state IN (`+placeholders(len(from))+")", args...)
 	if err != nil {
 		return false, fmt.Errorf("moving job %d to %s: %w", id, to, err)
@@ -238,7 +253,7 @@ func (t *Tx) MoveJob(id int64, from []State, to State, reason string) (bool, err
 
 // HoldJob holds a job because a guard counted too many.
 func (t *Tx) HoldJob(id int64, reason string, count int64) error {
-	_, err := t.exec("UPDATE jobs SET state = 'held', reason = ?, held_count = ? WHERE id = ?", reason, count, id)
+	_, err := t.exec("UPDATE jobs SET state = 'held', reason = ?, held_count = ?, held_at = ? WHERE id = ?", reason, count, t.now, id)
 	return err
 }
 
@@ -252,7 +267,7 @@ func (t *Tx) ReleaseJob(j *Job) error {
 	if err != nil {
 		return err
 	}
-	n, err := t.exec("UPDATE jobs SET state = 'queued', released = ?, reason = '' WHERE id = ? AND state = 'held'", string(released), j.ID)
+	n, err := t.exec("UPDATE jobs SET state = 'queued', released = ?, reason = '', held_at = 0 WHERE id = ? AND state = 'held'", string(released), j.ID)
 	if err == nil && n == 0 {
 		err = ErrStale
 	}
@@ -311,6 +326,37 @@ func (t *Tx) JobState(id int64) (State, error) {
 	var s State
 	err := t.row("SELECT state FROM jobs WHERE id = ?", id).Scan(&s)
 	return s, err
+}
+
+// ResealJobs replaces the sealed key of every job that has one.
+func (t *Tx) ResealJobs(again func(id int64, sealed []byte) ([]byte, error)) error {
+	rows, err := t.rows("SELECT id, job_key FROM jobs WHERE job_key IS NOT NULL")
+	if err != nil {
+		return err
+	}
+	keys := make(map[int64][]byte)
+	for rows.Next() {
+		var id int64
+		var key []byte
+		if err := rows.Scan(&id, &key); err != nil {
+			rows.Close()
+			return err
+		}
+		keys[id] = key
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return err
+	}
+	for id, key := range keys {
+		key, err := again(id, key)
+		if err == nil {
+			_, err = t.exec("UPDATE jobs SET job_key = ? WHERE id = ?", key, id)
+		}
+		if err != nil {
+			return fmt.Errorf("sealing the key of job %d anew: %w", id, err)
+		}
+	}
+	return nil
 }
 
 // EraseValues forgets every value of the job: without its key nothing that was

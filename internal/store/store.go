@@ -29,7 +29,7 @@ import (
 var migrations embed.FS
 
 // schemaVersion is the number of the newest migration.
-const schemaVersion = 1
+const schemaVersion = 2
 
 // ErrNotFound says that there is no such user, job or agreement.
 var ErrNotFound = errors.New("not found")
@@ -50,7 +50,7 @@ func (e *NewerError) Error() string {
 // Store is an open database. It is safe for concurrent use.
 type Store struct {
 	path  string
-	write *sql.DB
+	write *writer
 	read  *sql.DB
 	now   func() time.Time
 }
@@ -74,21 +74,18 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err := create(o.Path); err != nil {
 		return nil, fmt.Errorf("opening the database: %w", err)
 	}
+	if err := refuseNetwork(o.Path); err != nil {
+		return nil, err
+	}
 	s := &Store{path: o.Path, now: o.Now}
 	var err error
-	if s.write, err = sql.Open("sqlite3", dsn(o, "_txlock=immediate")); err != nil {
-		return nil, fmt.Errorf("opening the database %s: %w", o.Path, err)
-	}
-	s.write.SetMaxOpenConns(1)
-	s.write.SetConnMaxIdleTime(0)
 	if s.read, err = sql.Open("sqlite3", dsn(o, "_query_only=true")); err != nil {
-		s.write.Close()
 		return nil, fmt.Errorf("opening the database %s: %w", o.Path, err)
 	}
 	s.read.SetMaxOpenConns(8)
 	s.read.SetMaxIdleConns(4)
-	if err := s.migrate(ctx); err != nil {
-		s.Close()
+	if s.write, err = openWriter(ctx, dsn(o, "_txlock=immediate"), s.migrate); err != nil {
+		s.read.Close()
 		return nil, explain(o.Path, err)
 	}
 	return s, nil
@@ -118,8 +115,8 @@ func dsn(o Options, more string) string {
 		strconv.FormatInt(o.Busy.Milliseconds(), 10) + "&" + more
 }
 
-// Close closes the database.
-func (s *Store) Close() error { return errors.Join(s.read.Close(), s.write.Close()) }
+// Close closes the database. A transaction that is under way ends first.
+func (s *Store) Close() error { return errors.Join(s.read.Close(), s.write.close()) }
 
 // Path returns the path of the database file.
 func (s *Store) Path() string { return s.path }
@@ -128,8 +125,8 @@ func (s *Store) Path() string { return s.path }
 func (s *Store) Now() time.Time { return s.now() }
 
 // migrate brings the schema up to date.
-func (s *Store) migrate(ctx context.Context) error {
-	has, err := s.schema(ctx)
+func (s *Store) migrate(ctx context.Context, db *sql.DB) error {
+	has, err := schema(ctx, db)
 	if err != nil {
 		return err
 	}
@@ -139,7 +136,7 @@ func (s *Store) migrate(ctx context.Context) error {
 	case has > schemaVersion:
 		return &NewerError{Path: s.path, Has: has, Can: schemaVersion}
 	case has > 0:
-		if err := s.Backup(ctx, fmt.Sprintf("%s.before-schema-%d", s.path, schemaVersion)); err != nil {
+		if err := backup(ctx, db, fmt.Sprintf("%s.before-schema-%d", s.path, schemaVersion)); err != nil {
 			return fmt.Errorf("copying the database before its upgrade: %w", err)
 		}
 	}
@@ -147,13 +144,13 @@ func (s *Store) migrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p, err := goose.NewProvider(goose.DialectSQLite3, s.write, sub, goose.WithDisableGlobalRegistry(true))
+	p, err := goose.NewProvider(goose.DialectSQLite3, db, sub, goose.WithDisableGlobalRegistry(true))
 	if err != nil {
 		return fmt.Errorf("reading the migrations: %w", err)
 	}
 	if _, err := p.Up(ctx); err != nil {
 		// Another process may have made the same step at the same moment.
-		if has, err2 := s.schema(ctx); err2 == nil && has == schemaVersion {
+		if has, err2 := schema(ctx, db); err2 == nil && has == schemaVersion {
 			return nil
 		}
 		return fmt.Errorf("upgrading the database to schema %d: %w", schemaVersion, err)
@@ -161,54 +158,79 @@ func (s *Store) migrate(ctx context.Context) error {
 	return nil
 }
 
+// queryer is a database or a connection to it.
+type queryer interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
 // schema returns the version that the database has; 0 for an empty one.
-func (s *Store) schema(ctx context.Context) (int64, error) {
+func schema(ctx context.Context, db queryer) (int64, error) {
 	var n int
-	if err := s.write.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_master WHERE name = 'goose_db_version'").Scan(&n); err != nil {
+	if err := db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_master WHERE name = 'goose_db_version'").Scan(&n); err != nil {
 		return 0, err
 	}
 	if n == 0 {
 		return 0, nil
 	}
 	var has sql.NullInt64
-	err := s.write.QueryRowContext(ctx, "SELECT max(version_id) FROM goose_db_version WHERE is_applied").Scan(&has)
+	err := db.QueryRowContext(ctx, "SELECT max(version_id) FROM goose_db_version WHERE is_applied").Scan(&has)
 	return has.Int64, err
 }
 
 // Backup writes a consistent copy of the database to path, which must not
 // exist.
 func (s *Store) Backup(ctx context.Context, path string) error {
+	if err := s.write.take(ctx); err != nil {
+		return err
+	}
+	defer s.write.give()
+	return backup(ctx, s.write.conn, path)
+}
+
+func backup(ctx context.Context, db queryer, path string) error {
 	if err := create(path); err != nil {
 		return err
 	}
 	if fi, err := os.Stat(path); err != nil || fi.Size() != 0 {
 		return errors.Join(err, fmt.Errorf("%s: %w", path, fs.ErrExist))
 	}
-	_, err := s.write.ExecContext(ctx, "VACUUM INTO ?", path)
+	_, err := db.ExecContext(ctx, "VACUUM INTO ?", path)
 	return err
 }
 
 // Tx is a transaction. Its methods are the store's vocabulary.
 type Tx struct {
-	tx  *sql.Tx
-	ctx context.Context // not cancelled in the middle of a statement
-	now int64           // the one time of the transaction, in milliseconds
-	st  map[string]*sql.Stmt
+	tx       *sql.Tx
+	path     string          // of the database, for messages
+	ctx      context.Context // not cancelled in the middle of a statement
+	now      int64           // the one time of the transaction, in milliseconds
+	prepared preparer        // of statements that outlive the transaction; nil: each has its own
+	st       map[string]*sql.Stmt
+	noFlags  int // whether nobody is on the work list: 0 not asked yet, 1 nobody, -1 somebody
 }
 
 // Write runs fn in a transaction that sees and changes everything alone. When
 // fn returns an error nothing has changed.
 func (s *Store) Write(ctx context.Context, fn func(*Tx) error) error {
-	return s.in(ctx, s.write, fn)
+	if err := s.write.take(ctx); err != nil {
+		return err
+	}
+	defer s.write.give()
+	return s.in(ctx, s.write.conn, s.write, fn)
 }
 
 // Read runs fn in a transaction that sees one state of everything and changes
 // nothing.
 func (s *Store) Read(ctx context.Context, fn func(*Tx) error) error {
-	return s.in(ctx, s.read, fn)
+	return s.in(ctx, s.read, nil, fn)
 }
 
-func (s *Store) in(ctx context.Context, db *sql.DB, fn func(*Tx) error) (err error) {
+type beginner interface {
+	BeginTx(ctx context.Context, o *sql.TxOptions) (*sql.Tx, error)
+}
+
+func (s *Store) in(ctx context.Context, db beginner, prepared preparer, fn func(*Tx) error) (err error) {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -220,7 +242,7 @@ func (s *Store) in(ctx context.Context, db *sql.DB, fn func(*Tx) error) (err err
 	if err != nil {
 		return explain(s.path, err)
 	}
-	tx := &Tx{tx: sqltx, ctx: whole, now: s.now().UnixMilli()}
+	tx := &Tx{tx: sqltx, path: s.path, ctx: whole, now: s.now().UnixMilli(), prepared: prepared}
 	defer func() {
 		tx.closeStatements()
 		if p := recover(); p != nil {
@@ -242,8 +264,12 @@ func (s *Store) in(ctx context.Context, db *sql.DB, fn func(*Tx) error) (err err
 // Now returns the one time of the transaction.
 func (t *Tx) Now() time.Time { return time.UnixMilli(t.now).UTC() }
 
-// stmt prepares a statement once a transaction.
+// stmt prepares a statement, once a transaction where nobody keeps it for
+// longer.
 func (t *Tx) stmt(query string) (*sql.Stmt, error) {
+	if t.prepared != nil {
+		return t.prepared.prepare(t.ctx, query)
+	}
 	if s := t.st[query]; s != nil {
 		return s, nil
 	}
@@ -342,8 +368,9 @@ func isUnique(err error) bool {
 	return errors.As(err, &e) && (e.ExtendedCode == sqlite3.ErrConstraintUnique || e.ExtendedCode == sqlite3.ErrConstraintPrimaryKey)
 }
 
-// isConstraint tells whether one row is at fault, not the transaction.
-func isConstraint(err error) bool {
+// IsRowFault tells whether one row is at fault, not the database: the same
+// transaction without it would succeed.
+func IsRowFault(err error) bool {
 	var e sqlite3.Error
 	return errors.As(err, &e) && (e.Code == sqlite3.ErrConstraint || e.Code == sqlite3.ErrTooBig || e.Code == sqlite3.ErrMismatch)
 }

@@ -98,7 +98,7 @@ func (t *Tx) syncPut(people []roster.Person) error {
 			args = append(args, p.ID)
 		}
 		_, err := t.exec(query, args...)
-		if isConstraint(err) {
+		if IsRowFault(err) {
 			return &roster.RowError{Key: p.Key, Err: err}
 		}
 		if err != nil {

@@ -121,12 +121,11 @@ func (t *Tx) User(userID string) (*user.User, error) {
 // RemoveUser removes the user with its credentials. A user with an item in
 // flight stays: ErrInFlight.
 func (t *Tx) RemoveUser(id int64) error {
-	var job int64
-	err := t.row("SELECT job FROM in_flight WHERE user_ref = ?", id).Scan(&job)
-	if err == nil {
-		return fmt.Errorf("%w %d", ErrInFlight, job)
+	job, err := t.InFlight(id)
+	if err == nil && job != 0 {
+		err = fmt.Errorf("%w %d", ErrInFlight, job)
 	}
-	if !errors.Is(err, sql.ErrNoRows) {
+	if err != nil {
 		return err
 	}
 	n, err := t.exec("DELETE FROM users WHERE id = ?", id)
@@ -141,6 +140,7 @@ var ErrInFlight = errors.New("the user is being changed by job")
 
 // Flag puts a user on the work list.
 func (t *Tx) Flag(id, job int64, code string) error {
+	t.noFlags = -1
 	_, err := t.exec(`INSERT INTO flags (user_ref, job, code, at) VALUES (?,?,?,?)
 		ON CONFLICT (user_ref) DO UPDATE SET job = excluded.job, code = excluded.code, at = excluded.at`, id, job, code, t.now)
 	return err

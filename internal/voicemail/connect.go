@@ -28,11 +28,12 @@ type Connector interface {
 // Options are what a voicemail system needs beside its configuration. Every
 // field may be left out.
 type Options struct {
-	Secret  secret.Value // http: signs the requests
-	Log     *slog.Logger
-	Now     func() time.Time
-	Environ []string                               // of dirpin; exec passes some of it on
-	Jitter  func(most time.Duration) time.Duration // a random duration from 0 to most
+	Secret      secret.Value // http: signs the requests
+	Fingerprint []byte       // of configuration and secret; a denial holds for as long as it stays
+	Log         *slog.Logger
+	Now         func() time.Time
+	Environ     []string                               // of dirpin; exec passes some of it on
+	Jitter      func(most time.Duration) time.Duration // a random duration from 0 to most
 }
 
 func (o Options) withDefaults() Options {

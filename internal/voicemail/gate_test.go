@@ -308,7 +308,7 @@ func TestAbandonedCanary(t *testing.T) {
 		conn := answers(accepted)
 		s := NewWith(testConfig(), conn, Options{})
 		leg := newLeg()
-		leg.Begin = func(context.Context, History) error { time.Sleep(time.Second); return errors.New("no") }
+		leg.Begin = func(History) error { time.Sleep(time.Second); return errors.New("no") }
 		go s.Push(t.Context(), leg)
 		synctest.Wait()
 		if e := pushes(t, s, 3); e.codes[outcome.OK] != 3 {

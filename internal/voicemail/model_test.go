@@ -90,7 +90,7 @@ func TestOutcomesAgreeWithTheMailbox(t *testing.T) {
 		r.ID = NewRequestID()
 		var out Outcome
 		var err error
-		synctest.Test(t, func(*testing.T) { out, err = pushThrough(conn, Leg{Body: r.Body(), Drawn: drawn}, crashes) })
+		synctest.Test(t, func(*testing.T) { out, err = pushThrough(conn, Leg{Attempt: r.Attempt(), Drawn: drawn}, crashes) })
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -102,18 +102,19 @@ func TestOutcomesAgreeWithTheMailbox(t *testing.T) {
 // after which only the journal is known.
 func pushThrough(conn *line, leg Leg, crashes []bool) (Outcome, error) {
 	var journal History
-	leg.Begin = func(_ context.Context, before History) error {
+	leg.Begin = func(before History) error {
 		journal = History{before.Attempts + 1, before.Lost + 1} // what a crash would leave
 		return nil
 	}
-	a, err := NewAttempt(leg.Body)
+	a, err := NewAttempt(leg.Body) // as out of a journal
 	if err != nil {
 		return Outcome{}, err
 	}
+	leg.Attempt = a
 	s := NewWith(testConfig(), conn, Options{})
 	for i := 0; ; i++ {
 		if i < len(crashes) && crashes[i] {
-			leg.Begin(context.Background(), leg.Prior)
+			leg.Begin(leg.Prior)
 			conn.Send(context.Background(), a) // and nobody hears the answer
 			leg.Prior = journal
 			s = NewWith(testConfig(), conn, Options{})

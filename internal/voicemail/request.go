@@ -68,6 +68,12 @@ type bodyUser struct {
 	Department string `json:"department"`
 }
 
+// Attempt returns the request ready to be sent, as NewAttempt would make it of
+// its body.
+func (r *Request) Attempt() Attempt {
+	return Attempt{RequestID: r.ID, Body: r.Body(), pin: r.PIN}
+}
+
 // Body returns the JSON of the request. It holds the PIN: it is journalled
 // sealed, and sent as it is by every attempt.
 func (r *Request) Body() secret.Value {

@@ -14,6 +14,7 @@ type Outcome struct {
 	Result outcome.Result
 	Code   outcome.Code
 	Detail string // for people: the last words of the system
+	Denied bool   // the last attempt of this call met a denial: nobody else is to be sent
 }
 
 // verdict is what an answer means for a leg.

@@ -11,7 +11,6 @@ import (
 
 	"github.com/dirpin/dirpin/config"
 	"github.com/dirpin/dirpin/internal/outcome"
-	"github.com/dirpin/dirpin/internal/secret"
 	"github.com/dirpin/dirpin/internal/user"
 )
 
@@ -49,7 +48,10 @@ type System struct {
 	serves                user.Matcher
 	commitsWithoutMailbox bool
 	timeout               time.Duration
+	pauseMax              time.Duration
+	concurrency           int
 	retries               int
+	fingerprint           []byte
 
 	conn   Connector // nil: type none
 	gate   gate
@@ -81,6 +83,7 @@ func NewWith(cfg *config.Voicemail, conn Connector, opt Options) *System {
 	return &System{
 		name: cfg.Name, kind: cfg.Type, serves: query.Matcher(),
 		commitsWithoutMailbox: cfg.NoMailbox == "commit", timeout: cfg.Timeout, retries: cfg.Retries,
+		pauseMax: cfg.PauseMax, concurrency: max(1, cfg.Concurrency), fingerprint: opt.Fingerprint,
 		conn: conn, rate: rate.NewLimiter(limit, 1), jitter: opt.Jitter,
 		log: opt.Log.With("voicemail", cfg.Name),
 	}
@@ -95,6 +98,20 @@ func (s *System) Kind() string { return s.kind }
 // NeedsPush tells whether a PIN is pushed at all: not for type none, whose
 // users have no mailbox because the configuration says so.
 func (s *System) NeedsPush() bool { return s.conn != nil }
+
+// Timeout returns how long an attempt may take.
+func (s *System) Timeout() time.Duration { return s.timeout }
+
+// PauseMax returns how long a job waits for the system while it is paused; 0
+// is for ever.
+func (s *System) PauseMax() time.Duration { return s.pauseMax }
+
+// Concurrency returns how many pushes may be under way at once.
+func (s *System) Concurrency() int { return s.concurrency }
+
+// Fingerprint returns what its Options said: it changes when its configuration
+// or its secret does.
+func (s *System) Fingerprint() []byte { return s.fingerprint }
 
 // Close closes its connector; no push may be under way.
 func (s *System) Close() error {
@@ -121,14 +138,13 @@ func (s *System) Denied() error {
 
 // Leg is a journalled PIN on its way to one system.
 type Leg struct {
-	Body  secret.Value // of Request.Body
-	Drawn bool         // the value was drawn at random for this leg
-	Prior History      // of earlier calls; an attempt that a crash cut off counts as lost
+	Attempt
+	Drawn bool    // the value was drawn at random for this leg
+	Prior History // of earlier calls; an attempt that a crash cut off counts as lost
 
-	// Begin is told before each attempt what was known until then, so that the
-	// attempt is journalled before it leaves. Its error keeps the attempt from
-	// being made. It is not cut short by the end of Push's context. May be nil.
-	Begin func(ctx context.Context, before History) error
+	// Begin is asked before each attempt, with what is known until then, whether
+	// it may still leave. Its error keeps the attempt from being made. May be nil.
+	Begin func(before History) error
 }
 
 // Push makes attempts until the leg has an outcome. The end of ctx stops new
@@ -143,10 +159,7 @@ func (s *System) Push(ctx context.Context, leg Leg) (Outcome, error) {
 		out.Result, out.Code = outcome.Updated, outcome.OK
 		return out, nil
 	}
-	a, err := NewAttempt(leg.Body)
-	if err != nil {
-		return out, fmt.Errorf("voicemail %s: %w", s.name, err)
-	}
+	a := leg.Attempt
 	for try := 0; ; try++ {
 		lostBefore := out.Lost
 		answer, err := s.attempt(ctx, a, &out, leg.Begin)
@@ -174,6 +187,7 @@ func (s *System) Push(ctx context.Context, leg Leg) (Outcome, error) {
 // with adds the verdict on the last answer.
 func (o Outcome) with(v verdict, last Answer) Outcome {
 	o.Result, o.Code, o.Detail = v.result, v.code, last.Message
+	o.Denied = last.Result == Denied
 	switch {
 	case v.code == outcome.OK && last.Result == Accepted:
 		o.Detail = ""
@@ -190,13 +204,13 @@ func (o Outcome) with(v verdict, last Answer) Outcome {
 func (s *System) kept(out Outcome, err error) (Outcome, error) {
 	var denied *DeniedError
 	if errors.As(err, &denied) {
-		return out.with(turnedAway(out.History), Answer{Class: NotSent, Result: Denied, Message: denied.Message}), nil
+		return out.with(turnedAway(out.History), Answer{Class: NotSent, Message: denied.Message}), nil
 	}
 	return out, err
 }
 
 // attempt sends once and adds to the history.
-func (s *System) attempt(ctx context.Context, a Attempt, out *Outcome, begin func(context.Context, History) error) (Answer, error) {
+func (s *System) attempt(ctx context.Context, a Attempt, out *Outcome, begin func(History) error) (Answer, error) {
 	p, err := s.gate.enter(ctx)
 	if err != nil {
 		return Answer{}, err
@@ -209,15 +223,14 @@ func (s *System) attempt(ctx context.Context, a Attempt, out *Outcome, begin fun
 		s.gate.abandon(p)
 		return Answer{}, err
 	}
-	wire := context.WithoutCancel(ctx)
 	if begin != nil {
-		if err := begin(wire, out.History); err != nil {
+		if err := begin(out.History); err != nil {
 			s.gate.abandon(p)
-			return Answer{}, fmt.Errorf("journal the attempt: %w", err)
+			return Answer{}, err
 		}
 	}
 	out.Attempts++
-	answer := s.send(wire, a)
+	answer := s.send(context.WithoutCancel(ctx), a)
 	if answer.Class == Lost {
 		out.Lost++
 	}

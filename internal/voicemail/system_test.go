@@ -70,7 +70,7 @@ func most(d time.Duration) time.Duration { return d }
 func newLeg() Leg {
 	r := testRequest("593817")
 	r.ID = NewRequestID()
-	return Leg{Body: r.Body()}
+	return Leg{Attempt: r.Attempt()}
 }
 
 func TestWhatAnswersAddUpTo(t *testing.T) {
@@ -143,7 +143,7 @@ func TestEveryAttemptIsTheSameAndJournalledFirst(t *testing.T) {
 		leg := newLeg()
 		leg.Prior = History{Attempts: 5}
 		var journal []History
-		leg.Begin = func(_ context.Context, before History) error {
+		leg.Begin = func(before History) error {
 			if conn.count() != len(journal) {
 				t.Errorf("attempt %d left before it was journalled", conn.count())
 			}
@@ -170,7 +170,7 @@ func TestWhatCannotBeJournalledIsNotSent(t *testing.T) {
 		s := NewWith(testConfig(), conn, Options{})
 		leg := newLeg()
 		full := errors.New("disk full")
-		leg.Begin = func(context.Context, History) error { return full }
+		leg.Begin = func(History) error { return full }
 		got, err := s.Push(t.Context(), leg)
 		if !errors.Is(err, full) || got.Code != "" || got.Attempts != 0 || conn.count() != 0 {
 			t.Errorf("got %+v, %v after %d attempts", got, err, conn.count())
@@ -181,19 +181,18 @@ func TestWhatCannotBeJournalledIsNotSent(t *testing.T) {
 	})
 }
 
-func TestJournalIsNotCutShort(t *testing.T) {
+func TestStopWhileAskedIsNoStop(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	leg := newLeg()
-	leg.Begin = func(ctx context.Context, _ History) error { stop(); return ctx.Err() }
+	leg.Begin = func(History) error { stop(); return nil }
 	if out, err := NewWith(testConfig(), answers(accepted), Options{}).Push(ctx, leg); err != nil || out.Code != outcome.OK {
 		t.Errorf("%+v, %v", out, err)
 	}
 }
 
-func TestDamagedJournalIsNotPushed(t *testing.T) {
-	conn := answers(accepted)
-	if _, err := NewWith(testConfig(), conn, Options{}).Push(t.Context(), Leg{Body: secret.New("{}")}); err == nil || conn.count() != 0 {
-		t.Errorf("%v after %d attempts", err, conn.count())
+func TestDamagedJournalIsNoAttempt(t *testing.T) {
+	if a, err := NewAttempt(secret.New("{}")); err == nil {
+		t.Errorf("%+v", a)
 	}
 }
 

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"time"
+
+	"github.com/dirpin/dirpin/config"
+	"github.com/dirpin/dirpin/internal/store"
+	"github.com/dirpin/dirpin/internal/voicemail"
+	"github.com/dirpin/dirpin/resetjob"
+	"github.com/spf13/cobra"
+)
+
+func newDoctorCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "doctor", Short: "Look whether everything that jobs need is in reach", Args: cobra.NoArgs,
+		Long: `Look whether everything that jobs need is in reach, and say what is wrong and how
+to mend it. Nobody is changed. A voicemail system that denied us and answers now is
+used again.`,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runDoctor(cmd.Context(), a) },
+	}
+}
+
+// checkup says what was looked at, one line each.
+type checkup struct {
+	out    io.Writer
+	json   bool
+	failed int
+}
+
+// finding is one line of the doctor. Its level is ok, warning or fault.
+type finding struct {
+	Level string `json:"level"`
+	What  string `json:"what"`
+	Text  string `json:"text"`
+}
+
+func (c *checkup) say(level, what, format string, args ...any) {
+	if level == "fault" {
+		c.failed++
+	}
+	f := finding{level, what, printable(fmt.Sprintf(format, args...))}
+	if c.json {
+		json.NewEncoder(c.out).Encode(f)
+		return
+	}
+	fmt.Fprintf(c.out, "%-8s %s: %s\n", f.Level, f.What, f.Text)
+}
+
+func runDoctor(ctx context.Context, a *app) error {
+	c := &checkup{out: a.out, json: a.json}
+	err := a.withJobs(ctx, func(s *session, env *resetjob.Env) error {
+		c.say("ok", "key ring", "%d keys, the primary one is %s; it fits the database", len(s.ring.Keys()), s.ring.Primary())
+		if err := c.store(ctx, s, env); err != nil {
+			return err
+		}
+		return c.voicemail(ctx, s, env.Router.Systems())
+	})
+	if err != nil {
+		return err
+	}
+	if c.failed > 0 {
+		return &exitError{code: exitCouldNotRun}
+	}
+	return nil
+}
+
+// store looks at the database and at who works with it.
+func (c *checkup) store(ctx context.Context, s *session, env *resetjob.Env) error {
+	if err := s.store.Room(); err != nil {
+		c.say("fault", "store", "%v", err)
+	}
+	living, err := resetjob.Recover(ctx, s.store)
+	if err != nil {
+		return err
+	}
+	var in store.Incarnation
+	uncertain, left := int64(0), 0
+	err = s.store.Read(ctx, func(tx *store.Tx) (err error) {
+		if in, err = tx.Incarnation(); err != nil {
+			return err
+		}
+		return tx.Jobs(func(j *store.Job) error {
+			if !j.State.Ended() {
+				left++
+			}
+			if j.Key != nil {
+				uncertain += j.Counts.Uncertain
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return err
+	}
+	if in.Restored != "" {
+		c.say("fault", "store", "%v", &resetjob.RestoredError{Reason: in.Restored})
+	} else {
+		c.say("ok", "store", "%s is readable and writable; %d jobs have not ended", s.store.Path(), left)
+	}
+	for _, o := range living {
+		c.say("ok", "store", "process %d on %s works on jobs since %s", o.PID, o.Host, stamp(o.Started))
+	}
+	if uncertain > 0 {
+		c.say("warning", "jobs", "%d users ended uncertain in jobs that can still be retried: dirpin jobs list, dirpin jobs retry ID", uncertain)
+	}
+	return nil
+}
+
+// voicemail asks every system whether it is there.
+func (c *checkup) voicemail(ctx context.Context, s *session, systems []*voicemail.System) error {
+	if len(systems) == 0 {
+		c.say("warning", "voicemail", "none is configured: every PIN is committed here at once")
+	}
+	for i, sys := range systems {
+		what := "voicemail " + sys.Name()
+		if !sys.NeedsPush() {
+			c.say("ok", what, "its users need no mailbox (type none)")
+			continue
+		}
+		c.plain(what, &s.cfg.Voicemail[i])
+		began := time.Now()
+		answer, err := sys.Check(ctx)
+		took := time.Since(began).Round(time.Millisecond)
+		if err != nil {
+			c.say("fault", what, "%v", err)
+			if answer.Result == voicemail.Denied {
+				err := s.store.Write(ctx, func(tx *store.Tx) error {
+					return tx.SetLatch(store.Latch{System: sys.Name(), Fingerprint: sys.Fingerprint(), Message: answer.Message})
+				})
+				if err != nil {
+					return err
+				}
+			}
+			continue
+		}
+		lifted := false
+		err = s.store.Write(ctx, func(tx *store.Tx) (err error) { lifted, err = tx.LiftLatch(sys.Name()); return err })
+		if err != nil {
+			return err
+		}
+		if lifted {
+			c.say("ok", what, "it denied us before and answers again (%s in %s): it is used again", answer.Result, took)
+			continue
+		}
+		c.say("ok", what, "it answers (%s in %s)", answer.Result, took)
+	}
+	return nil
+}
+
+// plain warns of PINs that cross a network as they are.
+func (c *checkup) plain(what string, v *config.Voicemail) {
+	u, err := url.Parse(v.URL)
+	if err != nil || u.Scheme != "http" || u.Hostname() == "localhost" {
+		return
+	}
+	if ip := net.ParseIP(u.Hostname()); ip == nil || !ip.IsLoopback() {
+		c.say("warning", what, "http://%s is not encrypted: every PIN can be read on the way; use https://", u.Host)
+	}
+}

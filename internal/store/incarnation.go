@@ -1,0 +1,138 @@
+package store
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/dirpin/dirpin/internal/outcome"
+)
+
+// Incarnation is by what a database is known again (package incarnation).
+type Incarnation struct {
+	ID         string // "": of a database that was never marked
+	Generation int64
+	LastJob    int64  // the highest number that a job was given
+	Restored   string // why nothing is pushed until somebody has looked; "": it is
+	Empty      bool   // there are neither jobs nor users; not written
+}
+
+const (
+	metaIncarnation = "incarnation"
+	metaGeneration  = "generation"
+	metaLastJob     = "last_job"
+	metaRestored    = "restored"
+)
+
+// Incarnation returns the database's.
+func (t *Tx) Incarnation() (in Incarnation, err error) {
+	var generation, last string
+	for name, to := range map[string]*string{metaIncarnation: &in.ID, metaGeneration: &generation, metaLastJob: &last, metaRestored: &in.Restored} {
+		err := t.row("SELECT value FROM meta WHERE name = ?", name).Scan(to)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return in, fmt.Errorf("reading what the database is: %w", err)
+		}
+	}
+	in.Generation, _ = strconv.ParseInt(generation, 10, 64) // "" is 0
+	in.LastJob, _ = strconv.ParseInt(last, 10, 64)
+	var highest int64
+	err = t.row(`SELECT coalesce(max(id), 0), NOT EXISTS (SELECT 1 FROM jobs) AND NOT EXISTS (SELECT 1 FROM users) FROM jobs`).Scan(&highest, &in.Empty)
+	in.LastJob = max(in.LastJob, highest)
+	return in, err
+}
+
+// SetIncarnation writes what the database is from now on.
+func (t *Tx) SetIncarnation(in Incarnation) error {
+	return errors.Join(t.setMeta(metaIncarnation, in.ID), t.setMeta(metaGeneration, strconv.FormatInt(in.Generation, 10)),
+		t.setMeta(metaLastJob, strconv.FormatInt(in.LastJob, 10)))
+}
+
+func (t *Tx) setMeta(name, value string) error {
+	_, err := t.exec("INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2", name, value)
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", name, err)
+	}
+	return nil
+}
+
+// ReasonRestored is the reason of a job that is held because the database was
+// restored.
+const ReasonRestored = "restored"
+
+// restoredDetail is shown for users whose push a restored database had open.
+const restoredDetail = "the database was restored while this push was open: what the mailbox holds is not known, and the request is not sent again"
+
+// HoldRestored notes that the database was restored: every job that has not
+// ended is held, and every push that it believes to be open ends uncertain,
+// without its request, which must never be sent again. Users that had one are
+// kept from others until the given time.
+func (t *Tx) HoldRestored(reason string, until time.Time) error {
+	if err := t.setMeta(metaRestored, reason); err != nil {
+		return err
+	}
+	rows, err := t.rows("SELECT job, count(*) FROM journal WHERE until = 0 GROUP BY job")
+	if err != nil {
+		return err
+	}
+	open := make(map[int64]int64)
+	for rows.Next() {
+		var job, n int64
+		if err := rows.Scan(&job, &n); err != nil {
+			rows.Close()
+			return err
+		}
+		open[job] = n
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return err
+	}
+	const inJournal = "EXISTS (SELECT 1 FROM journal j WHERE j.job = legs.job AND j.seq = legs.seq AND j.until = 0"
+	for _, q := range []string{
+		"UPDATE legs SET state = 'final', result = 'failed', code = '" + string(outcome.VoicemailTimeout) + "', request_id = '', body = NULL WHERE state = 'pending' AND " + inJournal + " AND j.kind = legs.kind)",
+		"UPDATE legs SET state = 'final', result = 'not-run', code = '" + string(outcome.Held) + "' WHERE state = 'pending' AND " + inJournal + ")",
+	} {
+		if _, err := t.exec(q); err != nil {
+			return fmt.Errorf("settling what the restored database has open: %w", err)
+		}
+	}
+	if _, err := t.exec(`UPDATE items SET state = 'final', result = 'failed', code = ?, detail = ?, at = ? WHERE state = 'pending' AND `+inFlightItem,
+		string(outcome.VoicemailTimeout), restoredDetail, t.now); err != nil {
+		return fmt.Errorf("settling what the restored database has open: %w", err)
+	}
+	for job, n := range open {
+		var c Counts
+		c.AddN(outcome.Failed, outcome.VoicemailTimeout, n)
+		if err := t.AddCounts(job, c, n); err != nil {
+			return err
+		}
+	}
+	for _, q := range []string{
+		"UPDATE batches SET owner = '', epoch = epoch + 1 WHERE owner <> ''",
+		"UPDATE jobs SET owner = ''",
+		"DELETE FROM owners",
+		"INSERT INTO job_log (job, n, at, text) SELECT id, (SELECT coalesce(max(n), 0) + 1 FROM job_log l WHERE l.job = jobs.id), " + strconv.FormatInt(t.now, 10) +
+			", 'held: the database was restored' FROM jobs WHERE state IN ('scheduled', 'queued', 'running', 'paused')",
+		"UPDATE jobs SET state = 'held', reason = '" + ReasonRestored + "', held_at = " + strconv.FormatInt(t.now, 10) + " WHERE state IN ('scheduled', 'queued', 'running', 'paused')",
+	} {
+		if _, err := t.exec(q); err != nil {
+			return fmt.Errorf("holding the jobs of the restored database: %w", err)
+		}
+	}
+	_, err = t.exec("UPDATE journal SET until = ?, body = NULL WHERE until = 0", milli(until))
+	return err
+}
+
+// ReleaseRestored lets the jobs go on that HoldRestored has held, and returns
+// how many they are.
+func (t *Tx) ReleaseRestored() (int64, error) {
+	n, err := t.exec("UPDATE jobs SET state = 'queued', reason = '', held_at = 0 WHERE state = 'held' AND reason = ?", ReasonRestored)
+	if err == nil {
+		_, err = t.exec("DELETE FROM meta WHERE name = ?", metaRestored)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("releasing the jobs of the restored database: %w", err)
+	}
+	return n, nil
+}

@@ -1,0 +1,137 @@
+package store
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Journalled is a leg that may have been sent, as it stands in the journal
+// from before its first attempt until it is settled.
+type Journalled struct {
+	UserRef   int64
+	Job, Seq  int64
+	Kind      string
+	RequestID string
+	System    string
+	EntryKey  string // of the user, then
+	Body      []byte // the exact request, sealed under the job's key
+	Attempts  int
+	Lost      int   // of these, how many may have taken effect unseen
+	FirstAt   int64 // milliseconds
+}
+
+// ClaimedError says that the user is not to be touched now: another item of it
+// is in flight, or an attempt of one was lost so recently that it may still
+// arrive.
+type ClaimedError struct {
+	Job   int64     // of that item
+	Until time.Time // zero while it is in flight
+}
+
+func (e *ClaimedError) Error() string {
+	if e.Until.IsZero() {
+		return fmt.Sprintf("job %d is changing the user at this moment", e.Job)
+	}
+	return fmt.Sprintf("a request of job %d was lost and may still arrive: no other is sent for this user before %s", e.Job, e.Until.UTC().Format(time.RFC3339))
+}
+
+// Errors of what follows a claim.
+var (
+	ErrStale  = errors.New("somebody else has moved the item")
+	ErrFenced = errors.New("somebody else has taken over the batch")
+)
+
+// Free returns a *ClaimedError unless nothing is in the way of changing the
+// user with the request of that id; "" for a change that needs none.
+func (t *Tx) Free(userRef int64, requestID string) error {
+	var job, until int64
+	var id string
+	err := t.row("SELECT job, request_id, until FROM journal WHERE user_ref = ?", userRef).Scan(&job, &id, &until)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return nil
+	case err != nil:
+		return fmt.Errorf("asking who changes user %d: %w", userRef, err)
+	case until == 0:
+		return &ClaimedError{Job: job}
+	case until > t.now && (requestID == "" || id != requestID):
+		return &ClaimedError{Job: job, Until: fromMilli(until)}
+	}
+	return nil
+}
+
+// Journal claims the user and records what is about to be sent, from now on as
+// if it had been. Its error is a *ClaimedError where something is in the way.
+func (t *Tx) Journal(j *Journalled) error {
+	n, err := t.exec(`INSERT INTO journal (user_ref, job, seq, kind, request_id, system, entry_key, body, attempts, lost, first_at, until)
+		VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,0)
+		ON CONFLICT (user_ref) DO UPDATE SET job = ?2, seq = ?3, kind = ?4, request_id = ?5, system = ?6, entry_key = ?7,
+			body = ?8, attempts = ?9, lost = ?10, first_at = ?11, until = 0
+		WHERE journal.until <> 0 AND (journal.until <= ?11 OR journal.request_id = ?5)`,
+		j.UserRef, j.Job, j.Seq, j.Kind, j.RequestID, j.System, j.EntryKey, j.Body, j.Attempts, j.Lost, t.now)
+	if err != nil {
+		return fmt.Errorf("journalling item %d: %w", j.Seq, err)
+	}
+	if n == 0 {
+		if err := t.Free(j.UserRef, j.RequestID); err != nil {
+			return err
+		}
+		return ErrStale
+	}
+	j.FirstAt = t.now
+	return nil
+}
+
+// Attempted records what is known of the attempts of a journalled leg.
+func (t *Tx) Attempted(j *Journalled) error {
+	_, err := t.exec("UPDATE journal SET attempts = ?, lost = ? WHERE user_ref = ? AND request_id = ?", j.Attempts, j.Lost, j.UserRef, j.RequestID)
+	return err
+}
+
+// Unjournal gives a leg back that surely was never sent. The request id stays
+// with the leg: it was drawn for it and for nothing else.
+func (t *Tx) Unjournal(j *Journalled) error {
+	err := t.Settle(j, time.Time{})
+	if err == nil {
+		_, err = t.exec("UPDATE legs SET request_id = ? WHERE job = ? AND seq = ? AND kind = ?", j.RequestID, j.Job, j.Seq, j.Kind)
+	}
+	if err != nil {
+		return fmt.Errorf("giving item %d back: %w", j.Seq, err)
+	}
+	return nil
+}
+
+// Settle takes a leg out of the journal. Where an attempt of it was lost, the
+// user is kept from every other request until the given time. ErrStale: it was
+// not in flight.
+func (t *Tx) Settle(j *Journalled, until time.Time) error {
+	var n int64
+	var err error
+	if until.IsZero() {
+		n, err = t.exec("DELETE FROM journal WHERE user_ref = ? AND request_id = ? AND until = 0", j.UserRef, j.RequestID)
+	} else {
+		n, err = t.exec("UPDATE journal SET until = ?, body = NULL WHERE user_ref = ? AND request_id = ? AND until = 0", milli(until), j.UserRef, j.RequestID)
+	}
+	if err == nil && n == 0 {
+		err = ErrStale
+	}
+	if err != nil {
+		return fmt.Errorf("settling item %d: %w", j.Seq, err)
+	}
+	return nil
+}
+
+// ForgetSettled removes what keeps nobody from anything any more.
+func (t *Tx) ForgetSettled() error {
+	_, err := t.exec("DELETE FROM journal WHERE until <> 0 AND until <= ?", t.now)
+	return err
+}
+
+// InFlight returns the job that has the user in flight; 0 for none.
+func (t *Tx) InFlight(userRef int64) (int64, error) {
+	var job int64
+	err := t.row("SELECT coalesce(max(job), 0) FROM journal WHERE user_ref = ? AND until = 0", userRef).Scan(&job)
+	return job, err
+}

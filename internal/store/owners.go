@@ -1,0 +1,92 @@
+package store
+
+import (
+	"fmt"
+	"time"
+)
+
+// Owner is a process that works on jobs.
+type Owner struct {
+	ID      string
+	Host    string
+	PID     int
+	Keys    string // ids of the keys of its ring, with commas
+	Started time.Time
+	Beat    time.Time // when it last said that it lives
+}
+
+// AddOwner records a process.
+func (t *Tx) AddOwner(o Owner) error {
+	_, err := t.exec("INSERT INTO owners (id, host, pid, keys, started, beat) VALUES (?1,?2,?3,?4,?5,?5)", o.ID, o.Host, o.PID, o.Keys, t.now)
+	if err != nil {
+		return fmt.Errorf("recording this process: %w", err)
+	}
+	return nil
+}
+
+// Beat says that the owner lives, and tells whether it may go on: its row is
+// gone once somebody took it for dead, and an upgraded database is a newer
+// program's.
+func (t *Tx) Beat(owner string) error {
+	n, err := t.exec("UPDATE owners SET beat = ? WHERE id = ?", t.now, owner)
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		return ErrFenced
+	}
+	var has int64
+	if err := t.row("SELECT max(version_id) FROM goose_db_version WHERE is_applied").Scan(&has); err != nil {
+		return err
+	}
+	if has > schemaVersion {
+		return &NewerError{Path: t.path, Has: has, Can: schemaVersion}
+	}
+	return nil
+}
+
+// Owners returns every process that is recorded, and whoever else holds a job
+// or a batch, of which only the ID is known.
+func (t *Tx) Owners() ([]Owner, error) {
+	rows, err := t.rows(`SELECT id, host, pid, keys, started, beat FROM owners
+		UNION ALL SELECT owner, '', 0, '', 0, 0 FROM (SELECT owner FROM batches WHERE owner <> '' UNION SELECT owner FROM jobs WHERE owner <> '')
+			WHERE owner NOT IN (SELECT id FROM owners)`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var owners []Owner
+	for rows.Next() {
+		var o Owner
+		var started, beat int64
+		if err := rows.Scan(&o.ID, &o.Host, &o.PID, &o.Keys, &started, &beat); err != nil {
+			return nil, err
+		}
+		o.Started, o.Beat = fromMilli(started), fromMilli(beat)
+		owners = append(owners, o)
+	}
+	return owners, rows.Err()
+}
+
+// RemoveOwner forgets a process that ends in order.
+func (t *Tx) RemoveOwner(owner string) error {
+	_, err := t.exec("DELETE FROM owners WHERE id = ?", owner)
+	return err
+}
+
+// Orphan takes the jobs and batches of an owner who is surely dead away from
+// it. Its running jobs wait in the queue again.
+func (t *Tx) Orphan(owner, reason string) error {
+	_, err := t.exec("UPDATE batches SET owner = '', epoch = epoch + 1 WHERE owner = ?", owner)
+	if err == nil {
+		_, err = t.exec(`UPDATE jobs SET owner = '', reason = CASE WHEN state IN ('running', 'paused') THEN ? ELSE reason END,
+			state = CASE WHEN state IN ('running', 'paused') THEN 'queued' ELSE state END WHERE owner = ?`, reason, owner)
+	}
+	if err == nil {
+		err = t.RemoveOwner(owner)
+	}
+	if err != nil {
+		return fmt.Errorf("taking over from %s: %w", owner, err)
+	}
+	return nil
+}

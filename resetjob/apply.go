@@ -1,0 +1,157 @@
+package resetjob
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/dirpin/dirpin/internal/outcome"
+	"github.com/dirpin/dirpin/internal/store"
+	"github.com/dirpin/dirpin/internal/voicemail"
+)
+
+// apply takes over what the transaction has made true, and pushes what it has
+// journalled.
+func (r *runner) apply(ctx context.Context, g *group) {
+	gone := make(map[*work]bool, len(g.settled)+len(g.launch)+len(g.finished))
+	for _, w := range g.settled {
+		gone[w] = true
+	}
+	r.settled = without(r.settled, gone)
+	clear(gone)
+	for _, ws := range [][]*work{g.finished, g.launch, g.again} {
+		for _, w := range ws {
+			gone[w] = true
+			w.wrote()
+		}
+	}
+	r.ready = without(r.ready, gone)
+	for _, w := range g.finished {
+		r.done(w)
+	}
+	for w, until := range g.waiting {
+		w.ready = time.Now().Add(claimedRest)
+		if wait := time.Until(until); wait > claimedRest {
+			w.ready = time.Now().Add(wait)
+		}
+	}
+	r.waiting = len(g.waiting)
+	for _, w := range g.settled {
+		if w.kept != nil {
+			r.keep(w)
+		}
+	}
+	for _, w := range g.again {
+		w.sent, w.leg, w.system, w.outcome = nil, nil, nil, nil
+		r.ready = append(r.ready, w)
+	}
+	for _, w := range g.launch {
+		r.push(ctx, w)
+	}
+	r.tally(g)
+	r.answering()
+	r.report()
+}
+
+func without(ws []*work, gone map[*work]bool) []*work {
+	if len(gone) == 0 {
+		return ws
+	}
+	kept := ws[:0]
+	for _, w := range ws {
+		if !gone[w] {
+			kept = append(kept, w)
+		}
+	}
+	clear(ws[len(kept):])
+	return kept
+}
+
+// done ends an item's way through the runner, and its batch's with the last.
+func (r *runner) done(w *work) {
+	h := r.batches[w.batch.N]
+	h.open--
+	if h.open > 0 || h.after < h.Last {
+		return
+	}
+	// A batch that cannot be ended now is ended by giveBack.
+	err := r.env.Store.Write(context.Background(), func(tx *store.Tx) error { return tx.EndBatch(h.Batch) })
+	if err == nil {
+		delete(r.batches, w.batch.N)
+	}
+}
+
+// tally draws the conclusions from a group: limits, denials, cancelling.
+func (r *runner) tally(g *group) {
+	c := &r.counts
+	c.Updated, c.Skipped, c.Flagged = c.Updated+g.counts.Updated, c.Skipped+g.counts.Skipped, c.Flagged+g.counts.Flagged
+	c.Failed, c.NotRun, c.Uncertain = c.Failed+g.counts.Failed, c.NotRun+g.counts.NotRun, c.Uncertain+g.counts.Uncertain
+	if r.stopping() {
+		return
+	}
+	if !r.active(g.state) {
+		r.end = ending{code: outcome.Cancelled, state: g.state, text: "the job was moved to " + string(g.state)}
+		return
+	}
+	for _, w := range g.finished {
+		r.learn(w)
+	}
+	switch {
+	case r.stopping():
+	case r.limit > 0 && g.total >= r.limit:
+		r.end = ending{code: outcome.MaxFailures, state: store.Stopped, text: fmt.Sprintf("%d users failed, and max_failures is %d", g.total, r.limit)}
+	case r.accepted == 0 && r.noBox >= noBoxAllowed && !r.job.Lets(guardNoMailbox, r.noBox):
+		r.end = ending{code: outcome.Held, state: store.Held, text: guardNoMailbox}
+	}
+}
+
+// learn notes what a finished item says about its system.
+func (r *runner) learn(w *work) {
+	for _, v := range w.vs {
+		switch {
+		case v.system == nil:
+		case v.code == outcome.VoicemailDenied, w.outcome != nil && w.outcome.Denied:
+			if !r.stopping() {
+				r.end = deniedEnding(v.system)
+			}
+		case w.outcome == nil:
+		case v.code == outcome.OK:
+			r.accepted++
+		case v.code == outcome.NoMailbox, v.code == outcome.NoMailboxCommitted:
+			r.noBox++
+		}
+	}
+}
+
+// deniedEnding stops the job: a system that denies us locks the account if it
+// is asked on and on.
+func deniedEnding(s *voicemail.System) ending {
+	text := DeniedReason + s.Name()
+	var e *voicemail.DeniedError
+	if errors.As(s.Denied(), &e) {
+		text += ": " + e.Message
+	}
+	text += "; mend it, then run dirpin doctor, which lets the system be used again"
+	return ending{code: outcome.VoicemailDenied, state: store.Stopped, text: text}
+}
+
+// readLatches stops the systems that have denied somebody before.
+func (r *runner) readLatches(ctx context.Context) error {
+	return r.env.Store.Read(ctx, r.latch)
+}
+
+func (r *runner) latch(tx *store.Tx) error {
+	latches, err := tx.Latches()
+	if err != nil {
+		return err
+	}
+	for _, l := range latches {
+		for s := range r.lanes {
+			if s.Name() == l.System && string(s.Fingerprint()) == string(l.Fingerprint) && s.Denied() == nil {
+				s.Deny(l.Message)
+			}
+		}
+	}
+	return nil
+}

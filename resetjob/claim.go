@@ -1,0 +1,231 @@
+package resetjob
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/dirpin/dirpin/internal/outcome"
+	"github.com/dirpin/dirpin/internal/store"
+	"github.com/dirpin/dirpin/internal/voicemail"
+)
+
+// errFull says that enough is journalled ahead of a system.
+var errFull = errors.New("enough is on its way")
+
+// claim decides about a pending item from the user as it is now, and journals
+// the first leg that is to be pushed: what is sent, and that it may have been.
+// An item with nothing to push is finished at once.
+func (g *group) claim(tx *store.Tx, w *work) error {
+	r := g.r
+	s := g.subjects[w.item.UserRef]
+	w.vs = r.decide(w, s, g.history)
+	if s == nil {
+		return r.finish(tx, w)
+	}
+	w.user, w.since = s.User, map[string]store.Changed{store.PIN: s.PIN, store.Password: s.Password}
+	v := r.next(w)
+	if v == nil {
+		if err := tx.Free(w.item.UserRef, ""); err != nil {
+			return err
+		}
+		return r.finish(tx, w)
+	}
+	if !r.room(v.system) || r.lanes[v.system].ahead+g.ahead[v.system] >= 2*cap(r.lanes[v.system].slots) {
+		w.system = v.system
+		return errFull
+	}
+	if err := r.journal(tx, w, v); err != nil {
+		return err
+	}
+	g.ahead[v.system]++
+	return nil
+}
+
+// decide judges the legs that are still to be done, as they were judged when
+// the job opened, now by the user as it is.
+func (r *runner) decide(w *work, s *store.Subject, history map[string]map[int64][][]byte) []verdict {
+	switch {
+	case w.err != nil:
+		return w.all(outcome.Failed, outcome.Store, w.err.Error())
+	case s == nil:
+		return w.all(outcome.Failed, outcome.UnknownUser, "the user was removed since the job opened")
+	case s.User.UserID != w.item.UserID:
+		return w.all(outcome.Failed, outcome.UnknownUser, "the user id was "+w.item.UserID+" when the job opened")
+	}
+	e := evidence{given: make(values, len(w.legs)), history: make(map[string][][]byte, len(w.legs))}
+	for i := range w.legs {
+		// A value that may have been sent already is not judged again.
+		if l := &w.legs[i]; l.todo() && !l.lost() {
+			e.given[l.Kind], e.history[l.Kind] = l.value, history[l.Kind][w.item.UserRef]
+		}
+	}
+	vs := r.judge.user(&s.User, e)
+	kept := vs[:0]
+	for _, v := range vs {
+		if l := w.of(v.kind); l != nil {
+			kept = append(kept, r.sinceThen(w, l, v, s))
+		}
+	}
+	for _, v := range kept {
+		if v.code == outcome.VoicemailDenied && v.result == outcome.NotRun {
+			leaveOthers(kept, v) // the job stops here
+		}
+	}
+	return kept
+}
+
+// sinceThen is the verdict on a leg, with what came between.
+func (r *runner) sinceThen(w *work, l *leg, v verdict, s *store.Subject) verdict {
+	uncertain := func(why string) verdict {
+		return verdict{kind: l.Kind, result: outcome.Failed, code: outcome.VoicemailTimeout, detail: "an answer was lost, and the request is not sent again: " + why}
+	}
+	switch by := s.Of(l.Kind).Job; {
+	case !l.todo(): // decided when the job opened, or done
+		v.result, v.code = l.Result, l.Code
+	case by > r.job.Since() && by != r.job.ID && (v.todo() || l.lost()):
+		v.result, v.code, v.detail = outcome.Skipped, outcome.Superseded, fmt.Sprintf("job %d has changed it since", by)
+	case l.lost() && !v.todo():
+		return uncertain(string(v.code) + " " + v.detail)
+	case l.lost() && (v.system == nil || v.system.Name() != l.System):
+		return uncertain("the user now belongs to another voicemail system")
+	case v.todo() && v.system != nil && v.system.NeedsPush() && v.system.Denied() != nil:
+		v.result, v.code, v.detail = outcome.NotRun, outcome.VoicemailDenied, v.system.Denied().Error()
+	case v.todo() && v.system != nil && v.system.NeedsPush() && r.lanes[v.system].gaveUp:
+		if l.lost() {
+			return uncertain("the voicemail system was paused for longer than pause_max")
+		}
+		v.result, v.code = outcome.Failed, outcome.VoicemailUnreachable
+		v.detail = fmt.Sprintf("%s was paused for longer than pause_max (%s)", v.system.Name(), v.system.PauseMax())
+	}
+	return v
+}
+
+// of returns the leg of that kind, or nil.
+func (w *work) of(kind string) *leg {
+	for i := range w.legs {
+		if w.legs[i].Kind == kind {
+			return &w.legs[i]
+		}
+	}
+	return nil
+}
+
+// all gives every leg that is still to be done the same verdict.
+func (w *work) all(result outcome.Result, code outcome.Code, detail string) []verdict {
+	var vs []verdict
+	for i := range w.legs {
+		l := &w.legs[i]
+		v := verdict{kind: l.Kind, result: result, code: code, detail: detail}
+		switch {
+		case !l.todo():
+			v.result, v.code, v.detail = l.Result, l.Code, ""
+		case l.lost():
+			v.result, v.code = outcome.Failed, outcome.VoicemailTimeout
+		}
+		vs = append(vs, v)
+	}
+	return vs
+}
+
+// next returns the verdict on the first leg that is to be pushed; nil where
+// there is none.
+func (r *runner) next(w *work) *verdict {
+	for i := range w.vs {
+		if v := &w.vs[i]; v.todo() && v.system != nil && v.system.NeedsPush() {
+			return v
+		}
+	}
+	return nil
+}
+
+// journal claims the user and keeps what is about to be sent. The legs of
+// which it is decided that they are left alone have their result from here on.
+func (r *runner) journal(tx *store.Tx, w *work, v *verdict) error {
+	l := w.of(v.kind)
+	j := &store.Journalled{UserRef: w.item.UserRef, Job: r.job.ID, Seq: w.item.Seq, Kind: v.kind, System: v.system.Name(),
+		EntryKey: w.user.Key, RequestID: l.RequestID, Attempts: l.Attempts, Lost: l.Lost}
+	if l.lost() {
+		body, err := r.key.OpenValue(legContext("body", r.job.ID, w.item.Seq), l.Body)
+		if err == nil {
+			w.attempt, err = voicemail.NewAttempt(body)
+		}
+		if err != nil {
+			return fmt.Errorf("opening the request of item %d: %w", w.item.Seq, err)
+		}
+		j.Body = l.Body
+	} else {
+		if j.RequestID == "" {
+			j.RequestID = voicemail.NewRequestID()
+		}
+		req := voicemail.Request{ID: j.RequestID, Job: r.job.ID, Item: w.item.Seq, Voicemail: v.system.Name(), User: w.user, PIN: l.value,
+			Settings: voicemail.Settings(r.def.Reset.Settings)}
+		w.attempt = req.Attempt()
+		j.Body = r.key.SealValue(nil, legContext("body", r.job.ID, w.item.Seq), w.attempt.Body)
+	}
+	if err := tx.Journal(j); err != nil {
+		return err
+	}
+	w.sent, w.leg, w.system = j, l, v.system
+	w.prior = voicemail.History{Attempts: l.Attempts, Lost: l.Lost}
+	for i := range w.vs {
+		if other := &w.vs[i]; !other.todo() && w.of(other.kind).todo() {
+			if err := r.endLeg(tx, w, other); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// resume decides about a leg that was cut while it was pushed: the same request
+// is sent again, or it ends uncertain. It is never guessed.
+func (g *group) resume(tx *store.Tx, w *work) error {
+	r, j := g.r, w.sent
+	// Whether the attempt that was cut had left is not known: it counts as lost.
+	w.prior = voicemail.History{Attempts: max(1, j.Attempts), Lost: max(1, j.Lost)}
+	s := g.subjects[w.item.UserRef]
+	if s != nil {
+		w.user, w.since = s.User, map[string]store.Changed{store.PIN: s.PIN, store.Password: s.Password}
+	}
+	w.vs = r.decide(w, s, g.history)
+	why := r.notAgain(tx, w, s)
+	if why == "" {
+		return nil
+	}
+	w.outcome = &voicemail.Outcome{Result: outcome.Failed, Code: outcome.VoicemailTimeout, Detail: "the push was cut and is not repeated: " + why, History: w.prior}
+	return r.settle(tx, w)
+}
+
+// notAgain says why a leg that was cut must not be sent again; "" where it may.
+func (r *runner) notAgain(tx *store.Tx, w *work, s *store.Subject) string {
+	j := w.sent
+	v := verdict{kind: j.Kind}
+	if s != nil {
+		r.judge.route(&v, &s.User)
+	}
+	age := tx.Now().Sub(time.UnixMilli(j.FirstAt))
+	switch within := r.env.Config.RecoverWithin; {
+	case w.err != nil:
+		return w.err.Error()
+	case s == nil:
+		return "the user was removed"
+	case s.User.UserID != w.item.UserID || s.User.Key != j.EntryKey:
+		return "the user is another one than it was"
+	case v.system == nil || v.system.Name() != j.System:
+		return "the user now belongs to another voicemail system"
+	case age > within || age < 0:
+		return fmt.Sprintf("it was first sent %s ago, and recover_within is %s", age.Round(time.Second), within)
+	case s.Of(j.Kind).Job > r.job.Since() && s.Of(j.Kind).Job != r.job.ID:
+		return fmt.Sprintf("job %d has changed it since", s.Of(j.Kind).Job)
+	}
+	body, err := r.key.OpenValue(legContext("body", r.job.ID, w.item.Seq), j.Body)
+	if err == nil {
+		w.attempt, err = voicemail.NewAttempt(body)
+	}
+	if err != nil {
+		return err.Error()
+	}
+	w.system = v.system
+	return ""
+}

@@ -1,0 +1,205 @@
+package resetjob
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/dirpin/dirpin/internal/outcome"
+	"github.com/dirpin/dirpin/internal/store"
+	"github.com/dirpin/dirpin/internal/voicemail"
+)
+
+// lane is the way of a job's legs to one system.
+type lane struct {
+	slots  chan struct{} // those that are on the wire
+	ahead  int           // journalled and not answered
+	paused time.Time     // until
+	since  time.Time     // when it began to be paused; zero: it is not
+	gaveUp bool          // it was paused for longer than pause_max
+}
+
+func newLane(s *voicemail.System) *lane { return &lane{slots: make(chan struct{}, s.Concurrency())} }
+
+// room tells whether one more may be journalled ahead of the wire: twice the
+// concurrency, so that few are in doubt after a kill.
+func (r *runner) room(s *voicemail.System) bool {
+	l := r.lanes[s]
+	return l == nil || l.gaveUp || l.ahead < 2*cap(l.slots) && !l.paused.After(time.Now())
+}
+
+// push sends a journalled leg on its way. It comes back through r.pushed.
+func (r *runner) push(ctx context.Context, w *work) {
+	l := r.lanes[w.system]
+	l.ahead++
+	r.inFlight++
+	go func() {
+		l.slots <- struct{}{}
+		out, err := w.system.Push(ctx, voicemail.Leg{Attempt: w.attempt, Drawn: w.leg.drawn, Prior: w.prior, Begin: func(voicemail.History) error {
+			r.env.step("push")
+			return r.env.Owner.Fresh()
+		}})
+		<-l.slots
+		r.env.step("pushed")
+		w.outcome, w.kept = &out, err
+		r.pushed <- w
+	}()
+}
+
+func (r *runner) gotPushed(w *work) {
+	r.inFlight--
+	l := r.lanes[w.system]
+	l.ahead--
+	if w.kept == nil && w.outcome.Attempts > w.prior.Attempts {
+		l.paused, l.since = time.Time{}, time.Time{}
+	}
+	r.settled = append(r.settled, w)
+}
+
+// keep decides what becomes of a leg whose push has no outcome yet, after that
+// was written.
+func (r *runner) keep(w *work) {
+	unsent := w.outcome.Lost == 0
+	w.prior = w.outcome.History
+	var paused *voicemail.PausedError
+	var stale *StaleError
+	switch {
+	case errors.As(w.kept, &paused):
+		w.ready = paused.Until
+		r.lanes[w.system].wait(paused.Until, r.job.PausedAt)
+		r.setPause(w.system.Name() + " is paused until " + paused.Until.UTC().Format(time.RFC3339) + ": " + paused.Reason)
+	case errors.As(w.kept, &stale):
+		w.ready = time.Now().Add(beatEvery)
+	default:
+		if !unsent {
+			w.kept, w.outcome = nil, nil
+			return // left as it is, journalled, for the next run
+		}
+	}
+	w.kept, w.outcome = nil, nil
+	if unsent {
+		w.leg.RequestID = w.sent.RequestID
+		w.sent, w.prior = nil, voicemail.History{}
+		r.ready = append(r.ready, w)
+		return
+	}
+	r.resting = append(r.resting, w)
+}
+
+// wait notes that the lane is paused. The job may have been paused before this
+// run.
+func (l *lane) wait(until, before time.Time) {
+	l.paused = until
+	if l.since.IsZero() {
+		l.since = time.Now()
+		if !before.IsZero() && before.Before(l.since) {
+			l.since = before
+		}
+	}
+}
+
+// again pushes what rested for long enough, and ends the waiting for systems
+// that were paused for too long.
+func (r *runner) again(ctx context.Context) {
+	now := time.Now()
+	for s, l := range r.lanes {
+		if most := s.PauseMax(); most > 0 && !l.since.IsZero() && now.Sub(l.since) > most {
+			l.gaveUp = true
+		}
+	}
+	kept := r.resting[:0]
+	for _, w := range r.resting {
+		switch {
+		case r.end.why != nil: // left journalled, for the next run
+		case r.end.state != "":
+			r.giveUp(w, "the job stopped before it was settled")
+		case r.lanes[w.system].gaveUp:
+			r.giveUp(w, fmt.Sprintf("%s was paused for longer than pause_max (%s)", w.system.Name(), w.system.PauseMax()))
+		case w.ready.After(now):
+			kept = append(kept, w)
+		default:
+			r.push(ctx, w)
+		}
+	}
+	clear(r.resting[len(kept):])
+	r.resting = kept
+	r.answering()
+}
+
+// giveUp ends a leg of which nobody will ask again whether it had arrived.
+func (r *runner) giveUp(w *work, why string) {
+	w.outcome = &voicemail.Outcome{History: w.prior, Result: outcome.Failed, Code: outcome.VoicemailTimeout, Detail: why}
+	w.ready = time.Time{}
+	r.settled = append(r.settled, w)
+}
+
+// answering ends the pause when nothing is paused any more.
+func (r *runner) answering() {
+	if r.pause == "" || !r.roomAt.IsZero() {
+		return
+	}
+	for _, l := range r.lanes {
+		if !l.since.IsZero() && !l.gaveUp {
+			return
+		}
+	}
+	r.setPause("")
+}
+
+// setPause shows that the job is paused, or is not any more. It is a matter of
+// what people see, and so does not stop the job when it cannot be written.
+func (r *runner) setPause(why string) {
+	if (r.pause == "") == (why == "") {
+		r.pause = why
+		return
+	}
+	r.pause = why
+	from, to := store.Running, store.Paused
+	text := why
+	if why == "" {
+		from, to, text = to, from, "going on"
+	}
+	err := r.env.Store.Write(context.Background(), func(tx *store.Tx) error {
+		moved, err := tx.MoveJob(r.job.ID, []store.State{from}, to, why)
+		if err != nil || !moved {
+			return err
+		}
+		return tx.LogJob(r.job.ID, text)
+	})
+	if err != nil {
+		r.env.Log.Warn("noting the pause", "job", r.job.ID, "error", err)
+	}
+}
+
+// roomEvery is how often the free space is looked at.
+const roomEvery = time.Second
+
+// starved tells whether the disk is so full that results might not be written:
+// then nothing more is claimed.
+func (r *runner) starved() bool {
+	now := time.Now()
+	if now.Sub(r.checked) < roomEvery {
+		return !r.roomAt.IsZero()
+	}
+	r.checked = now
+	err := r.env.Store.Room()
+	if err == nil {
+		r.roomAt = time.Time{}
+		return false
+	}
+	r.roomAt = now.Add(roomEvery)
+	r.setPause(err.Error())
+	return true
+}
+
+func (r *runner) report() {
+	if r.progress == nil {
+		return
+	}
+	p := Progress{Counts: r.counts, Paused: r.pause}
+	if p.Paused == "" && r.waiting > 0 && r.inFlight == 0 {
+		p.Paused = fmt.Sprintf("%d users are being changed by another job, or were a moment ago (dirpin jobs list): waiting; if that job was cut, run its file or cancel it", r.waiting)
+	}
+	r.progress(p)
+}

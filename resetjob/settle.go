@@ -1,0 +1,119 @@
+package resetjob
+
+import (
+	"time"
+
+	"github.com/dirpin/dirpin/internal/credential"
+	"github.com/dirpin/dirpin/internal/outcome"
+	"github.com/dirpin/dirpin/internal/store"
+)
+
+// settle gives a pushed leg its result, by what the other system said, and
+// takes it out of the journal. Where another leg is to be pushed the item is
+// claimed again for it; else it is finished.
+func (r *runner) settle(tx *store.Tx, w *work) error {
+	l, out := w.leg, w.outcome
+	v := find(w.vs, l.Kind)
+	v.result, v.code, v.detail = out.Result, out.Code, out.Detail
+	l.Attempts, l.Lost = out.Attempts, out.Lost
+	l.RequestID, l.System, l.Body = w.sent.RequestID, w.sent.System, w.sent.Body
+	if err := r.endLeg(tx, w, v); err != nil {
+		return err
+	}
+	if err := tx.Settle(w.sent, r.quarantine(tx, w)); err != nil {
+		return err
+	}
+	if r.next(w) != nil {
+		return nil
+	}
+	return r.finish(tx, w)
+}
+
+// quarantine returns until when nothing else is sent for the user: a request
+// whose answer was lost may still lie in a queue, whatever came after it.
+func (r *runner) quarantine(tx *store.Tx, w *work) time.Time {
+	if w.outcome.Lost == 0 {
+		return time.Time{}
+	}
+	timeout := time.Minute
+	if w.system != nil {
+		timeout = w.system.Timeout()
+	}
+	return tx.Now().Add(2 * timeout)
+}
+
+// finish ends every leg that is left, and the item.
+func (r *runner) finish(tx *store.Tx, w *work) error {
+	for i := range w.vs {
+		if v := &w.vs[i]; w.of(v.kind).todo() && !w.hasEnded(v.kind) {
+			if err := r.endLeg(tx, w, v); err != nil {
+				return err
+			}
+		}
+	}
+	w.done = true
+	it := store.Item{Seq: w.item.Seq, UserRef: w.item.UserRef, Status: string(w.user.Status)}
+	it.Result, it.Code, it.Detail = combine(w.vs)
+	if it.Result == outcome.Flagged {
+		if err := tx.Flag(it.UserRef, r.job.ID, string(it.Code)); err != nil {
+			return err
+		}
+	}
+	return tx.FinishItem(r.job.ID, &it)
+}
+
+// endLeg gives a leg its result; what was accepted, or what nobody else is
+// asked about, is committed.
+func (r *runner) endLeg(tx *store.Tx, w *work, v *verdict) error {
+	l := w.of(v.kind)
+	if v.todo() {
+		v.result, v.code = outcome.Updated, outcome.OK
+	}
+	if v.result == outcome.Updated {
+		if err := r.commit(tx, w, l); err != nil {
+			return err
+		}
+	}
+	ended := l.Leg
+	ended.Result, ended.Code = v.result, v.code
+	w.ended = append(w.ended, *v)
+	return tx.FinishLeg(r.job.ID, w.item.Seq, &ended)
+}
+
+func (r *runner) commit(tx *store.Tx, w *work, l *leg) error {
+	keep := r.judge.policy[l.Kind].History
+	s := r.def.Reset.Settings
+	n := store.NewSecret{Hash: l.hash, KeepHistory: keep, Changes: w.since[l.Kind].Version, Job: r.job.ID, MustChange: s.MustChange, CannotChange: s.CannotChange,
+		DoesNotExpire: s.DoesNotExpire, Locked: s.Locked, ClearAttempts: s.ClearFailedAttempts}
+	if keep > 0 {
+		n.Tag = r.env.Ring.HistoryTag(w.item.UserRef, credential.Kind(l.Kind), l.value)
+	}
+	return tx.CommitSecret(w.item.UserRef, l.Kind, n)
+}
+
+func find(vs []verdict, kind string) *verdict {
+	for i := range vs {
+		if vs[i].kind == kind {
+			return &vs[i]
+		}
+	}
+	return nil
+}
+
+func (w *work) hasEnded(kind string) bool {
+	for _, v := range w.ended {
+		if v.kind == kind {
+			return true
+		}
+	}
+	return false
+}
+
+// wrote takes over what the transaction has made true.
+func (w *work) wrote() {
+	for _, v := range w.ended {
+		l := w.of(v.kind)
+		l.State, l.Result, l.Code = store.Final, v.result, v.code
+	}
+	w.ended, w.tries = nil, 0
+}
