@@ -71,7 +71,7 @@ func (e *ending) applyTo(c *roster.Changes, p roster.Person, losses []roster.Los
 		l.Accepted = held(e.holds, l)
 		blocked := p.InFlight && l.Kind != roster.LossBlank
 		switch {
-		case held(e.result.Held, l) || blocked:
+		case held(e.result.Held, l) || blocked || e.only != "" && l.Kind != e.only:
 			stay = append(stay, l)
 			e.countWaiting(key, false)
 			continue

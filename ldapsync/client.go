@@ -20,6 +20,7 @@ type ConnectOptions struct {
 	Agreement config.Agreement
 	Password  secret.Value // of the bind account
 	Seed      uint64       // of the content hashes
+	Now       func() time.Time
 	Log       *slog.Logger
 }
 

@@ -144,7 +144,10 @@ func (d *differ) news(change string, p roster.Person, reason string) {
 func (d *differ) compare(e *Entry, stored roster.Person) {
 	next := stored
 	key := stored.Key
-	next.Hash, next.DN, next.DNNorm = e.Person.Hash, e.Person.DN, e.Person.DNNorm
+	next.Hash, next.DN, next.DNNorm, next.Expires = e.Person.Hash, e.Person.DN, e.Person.DNNorm, e.Person.Expires
+	if e.faulty(user.FieldStatus) {
+		next.Expires = stored.Expires
+	}
 	var losses []roster.Loss
 	lose := func(kind roster.Kind, field user.Field, value string) {
 		losses = append(losses, roster.Loss{Agreement: d.agreement, Key: key, Kind: kind, Field: field, UserID: stored.UserID, DN: e.Person.DN,
@@ -172,7 +175,7 @@ func (d *differ) compare(e *Entry, stored roster.Person) {
 	d.plan.Mentioned = append(d.plan.Mentioned, key)
 	d.plan.Park = append(d.plan.Park, losses...)
 	same := samePerson(next, stored)
-	if !same || next.Hash != stored.Hash {
+	if !same || next.Hash != stored.Hash || !next.Expires.Equal(stored.Expires) {
 		d.plan.Put = append(d.plan.Put, next)
 	}
 	switch {

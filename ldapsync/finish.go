@@ -49,6 +49,7 @@ type ending struct {
 	news     []Change
 	moves    []idMove
 	adoptees map[string]roster.Person // by key, where keys are adopted
+	only     roster.Kind              // not "": nothing else is applied
 }
 
 func (e *ending) carryOut(ctx context.Context, tx Writer) error {
@@ -57,7 +58,7 @@ func (e *ending) carryOut(ctx context.Context, tx Writer) error {
 	if err := e.advance(tx, &state); err != nil {
 		return err
 	}
-	for _, step := range []func() error{e.forgetRejects, func() error { return e.parkAbsent(ctx) }, e.refuseImpossible, e.judge, e.loadAdoptees, e.applyPending, e.settleIDs, e.admit} {
+	for _, step := range []func() error{e.forgetRejects, func() error { return e.parkAbsent(ctx) }, e.parkExpired, e.refuseImpossible, e.judge, e.loadAdoptees, e.applyPending, e.settleIDs, e.admit} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -162,6 +163,9 @@ func (e *ending) judge() error {
 }
 
 func (e *ending) hold(t roster.Tally) {
+	// Who comes at the same time makes nobody's leaving smaller: another
+	// directory or filter would bring its own people along.
+	t.Active = max(0, t.Active-e.result.Added)
 	e.holds = judge(e.o.Agreement.Guard, t)
 	s := e.state
 	changed := s.ScopeFP != "" && (s.ScopeFP != e.facts.ScopeFP || s.MapFP != e.facts.MapFP)

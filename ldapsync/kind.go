@@ -36,7 +36,7 @@ func withDefaults(a config.Attributes, kind string) config.Attributes {
 		userID, department = "sAMAccountName", "department"
 	}
 	or := func(names []string, defaults ...string) []string {
-		if len(names) > 0 {
+		if names != nil { // an empty list: the field is not read
 			return names
 		}
 		return defaults
@@ -52,6 +52,15 @@ func withDefaults(a config.Attributes, kind string) config.Attributes {
 		Telephone:  or(a.Telephone, "telephoneNumber"),
 		Language:   or(a.Language, "preferredLanguage"),
 	}
+}
+
+// expiryAttribute returns the attribute that says when an account ends; ""
+// where a directory of that kind has none.
+func expiryAttribute(kind string) string {
+	if kind == KindAD {
+		return "accountExpires"
+	}
+	return ""
 }
 
 // inactiveAttribute returns the attribute that says that an account is

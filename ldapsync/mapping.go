@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/zeebo/xxh3"
 
@@ -51,6 +52,8 @@ type mapper struct {
 	seed      uint64
 	key       string // attribute, lower case
 	inactive  string // attribute, lower case; "" for none
+	expires   string // attribute, lower case; "" for none
+	now       func() time.Time
 	rules     []rule
 	slots     map[string][]slot
 	print     string
@@ -61,7 +64,8 @@ type mapper struct {
 }
 
 func newMapper(kind, keyAttr string, a config.Attributes, s schema, seed uint64, agreement string) *mapper {
-	m := &mapper{agreement: agreement, kind: kind, seed: seed, key: strings.ToLower(keyAttr), inactive: strings.ToLower(inactiveAttribute(kind)), slots: make(map[string][]slot)}
+	m := &mapper{agreement: agreement, kind: kind, seed: seed, key: strings.ToLower(keyAttr), inactive: strings.ToLower(inactiveAttribute(kind)),
+		expires: strings.ToLower(expiryAttribute(kind)), now: time.Now, slots: make(map[string][]slot)}
 	for _, f := range []struct {
 		field user.Field
 		attrs []string
@@ -99,13 +103,14 @@ func (m *mapper) attributes(keyAttr string) []string {
 		}
 	}
 	add(inactiveAttribute(m.kind))
+	add(expiryAttribute(m.kind))
 	return asked
 }
 
 func (m *mapper) fingerprint() string { return m.print }
 
 func (m *mapper) makeFingerprint() string {
-	texts := []string{mappingVersion, m.kind, m.key, m.inactive}
+	texts := []string{mappingVersion, m.kind, m.key, m.inactive, m.expires}
 	for _, r := range m.rules {
 		texts = append(texts, string(r.field), strconv.Itoa(len(r.sources)))
 		for _, s := range r.sources {
@@ -115,8 +120,12 @@ func (m *mapper) makeFingerprint() string {
 	return fingerprint(texts...)
 }
 
+// accountFacts are the values of an entry that no rule asks for; nil where it
+// shows none.
+type accountFacts struct{ key, inactive, expires []byte }
+
 // gather sorts the entry's attributes into the rules' sources.
-func (m *mapper) gather(e *rawEntry) (key, inactive []byte) {
+func (m *mapper) gather(e *rawEntry) (f accountFacts) {
 	for i := range m.values {
 		clear(m.values[i])
 	}
@@ -132,25 +141,27 @@ func (m *mapper) gather(e *rawEntry) (key, inactive []byte) {
 		}
 		switch string(m.lower) {
 		case m.key:
-			key = a.values[0]
+			f.key = a.values[0]
 		case m.inactive:
-			inactive = a.values[0]
+			f.inactive = a.values[0]
+		case m.expires:
+			f.expires = a.values[0]
 		}
 		for _, s := range m.slots[string(m.lower)] {
 			m.values[s.rule][s.source] = a.values
 		}
 	}
-	return key, inactive
+	return f
 }
 
 // entry maps one entry. The error is about the directory as a whole: an entry
 // without key.
 func (m *mapper) entry(e *rawEntry) (*Entry, error) {
-	key, inactive := m.gather(e)
-	if key == nil {
+	account := m.gather(e)
+	if account.key == nil {
 		return nil, fmt.Errorf("the entry %s shows no %s: the bind account must be allowed to read it", shorten(strings.ToValidUTF8(string(e.dn), "?")), m.key)
 	}
-	text, err := keyText(m.kind, key)
+	text, err := keyText(m.kind, account.key)
 	if err != nil {
 		return nil, fmt.Errorf("the entry %s: %w", shorten(strings.ToValidUTF8(string(e.dn), "?")), err)
 	}
@@ -163,11 +174,12 @@ func (m *mapper) entry(e *rawEntry) (*Entry, error) {
 	}
 	p.DN = string(e.dn)
 	p.DNNorm = normalDN(p.DN)
-	m.mapInactive(out, inactive)
+	m.mapInactive(out, account)
 	m.buf = m.buf[:0]
 	m.hashField(m.print)
 	m.hashField(p.DN)
 	m.hashField(p.InactiveReason)
+	m.hashField(string(account.expires))
 	for i := range m.rules {
 		m.mapField(out, i)
 	}
@@ -200,11 +212,12 @@ func (m *mapper) refuse(p *roster.Person, reason, detail string) *roster.Reject 
 	return &roster.Reject{Agreement: m.agreement, Key: p.Key, DN: p.DN, UserID: p.UserID, Reason: reason, Detail: detail}
 }
 
-func (m *mapper) mapInactive(out *Entry, value []byte) {
+func (m *mapper) mapInactive(out *Entry, account accountFacts) {
+	p := &out.Person
 	disabled := false
 	switch m.kind {
 	case KindAD:
-		flags, err := strconv.ParseInt(string(value), 10, 64)
+		flags, err := strconv.ParseInt(string(account.inactive), 10, 64)
 		if err != nil {
 			// Every account has it. Hidden, it says nothing, and must not make
 			// disabled people active.
@@ -212,12 +225,31 @@ func (m *mapper) mapInactive(out *Entry, value []byte) {
 			return
 		}
 		disabled = flags&2 != 0
+		p.Expires = fileTime(account.expires)
 	case Kind389:
-		disabled = bytes.EqualFold(value, []byte("true"))
+		disabled = bytes.EqualFold(account.inactive, []byte("true"))
 	}
-	if disabled {
-		out.Person.Status, out.Person.InactiveReason = user.Inactive, user.Disabled
+	switch {
+	case disabled:
+		p.Status, p.InactiveReason = user.Inactive, user.Disabled
+	case !p.Expires.IsZero() && !p.Expires.After(m.now()):
+		p.Status, p.InactiveReason = user.Inactive, user.Expired
 	}
+}
+
+// fileTime reads a time as Active Directory writes it: steps of 100 ns since
+// 1601. Zero is never, and so are the largest number and what is none.
+func fileTime(value []byte) time.Time {
+	const (
+		second   = 10_000_000
+		from1601 = 11_644_473_600 // seconds from there to 1970
+		forever  = 1<<63 - 1
+	)
+	n, err := strconv.ParseInt(string(value), 10, 64)
+	if err != nil || n <= 0 || n == forever {
+		return time.Time{}
+	}
+	return time.Unix(n/second-from1601, n%second*100).UTC()
 }
 
 // mapField takes a field from the first source that has a value, and adds all

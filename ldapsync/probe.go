@@ -41,6 +41,9 @@ func (c *Client) probe() error {
 		c.o.Log.Warn(fmt.Sprintf("%s: attributes: the directory knows no attribute %s", a.Name, unknown))
 	}
 	c.mapper = newMapper(kind, c.facts.KeyAttribute, attributes, schema, c.o.Seed, a.Name)
+	if c.o.Now != nil {
+		c.mapper.now = c.o.Now
+	}
 	c.facts.MapFP = c.mapper.fingerprint()
 	bindAs := a.Bind.DN
 	if a.Bind.External {

@@ -34,6 +34,9 @@ type Reader interface {
 	// SyncClaimants returns the users, local ones too, whose folded user id is
 	// one of these.
 	SyncClaimants(folded []string) ([]roster.Person, error)
+	// SyncExpired returns the keys of the agreement's active users whose
+	// Expires has come, in ascending order.
+	SyncExpired(agreement string, now time.Time) ([]string, error)
 	// SyncPending yields the pending losses of the agreement, all of a key
 	// together, the keys in ascending order after the given one: a reader can
 	// stop and go on in the next transaction.
@@ -68,6 +71,8 @@ type Writer interface {
 	// LinkManagers sets the manager of everyone who is marked, also by a
 	// transaction of a run that died, to the user id of the user with that DN
 	// (of the same agreement first), or to nothing, and takes the marks away.
+	// In an agreement of kind ad a link that was found holds to the key of the
+	// user until ManagerDN changes: the manager may get another DN meanwhile.
 	// It returns how many marked ones have a ManagerDN that names nobody.
 	LinkManagers() (dangling int, err error)
 }

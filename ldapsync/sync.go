@@ -63,7 +63,7 @@ func (r *run) all(ctx context.Context) error {
 		return err
 	}
 	var err error
-	if r.dir, err = r.o.Connect(ctx, ConnectOptions{Agreement: a, Password: r.o.Password, Seed: r.state.Seed, Log: r.o.Log}); err != nil {
+	if r.dir, err = r.o.Connect(ctx, ConnectOptions{Agreement: a, Password: r.o.Password, Seed: r.state.Seed, Now: r.o.Now, Log: r.o.Log}); err != nil {
 		return err
 	}
 	defer r.dir.Close()

@@ -3,6 +3,7 @@ package ldapsync
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/go-ldap/ldap/v3"
 )
@@ -12,7 +13,7 @@ import (
 // is. Paged answers can miss entries that are renamed meanwhile.
 func (c *Client) Present(ctx context.Context, key, dn string) (found bool, err error) {
 	err = c.do(ctx, func() (err error) {
-		if dn != "" {
+		if dn != "" && c.contains(dn) {
 			if found, err = c.seek(dn, ldap.ScopeBaseObject, c.filter, key); err != nil || found {
 				return err
 			}
@@ -31,6 +32,13 @@ func (c *Client) Present(ctx context.Context, key, dn string) (found bool, err e
 		return false, directoryError(fmt.Errorf("%s: %s: looking whether %s is really gone: %w", c.o.Agreement.Name, c.server.addr, shorten(dn), err))
 	}
 	return found, nil
+}
+
+// contains tells whether a DN is the base or below it: an entry that the
+// directory still has elsewhere is not one of the agreement.
+func (c *Client) contains(dn string) bool {
+	base, n := normalDN(c.o.Agreement.Base), normalDN(dn)
+	return base == "!" || n == base || strings.HasSuffix(n, ","+base)
 }
 
 // seek tells whether a search finds the entry of that key.

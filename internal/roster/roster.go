@@ -63,6 +63,7 @@ type Person struct {
 	ManagerDN    string        // DN of the manager, in that form; "" for none
 	Hash         uint64        // of the content; 0: to be looked at again
 	Absent       time.Duration // observed absence so far, where InactiveReason is absent
+	Expires      time.Time     // when the account ends; zero: never
 	InFlight     bool          // some item of a job is being pushed for this user; read only
 	DropPassword bool          // write only: a local user becomes the directory's; its PIN stays, its password goes
 }

@@ -71,18 +71,19 @@ func (t *Tx) people(column string, values []string) ([]roster.Person, error) {
 			args[i] = v
 		}
 		values = values[n:]
-		rows, err := t.rows("SELECT "+userColumns+`, coalesce(dn_norm, ''), coalesce(manager_dn, ''), content_hash, absent_ms,
+		rows, err := t.rows("SELECT "+userColumns+`, coalesce(dn_norm, ''), coalesce(manager_dn, ''), content_hash, absent_ms, expires_at,
 			EXISTS (SELECT 1 FROM in_flight f WHERE f.user_ref = users.id) FROM users WHERE `+column+" IN ("+placeholders(n)+")", args...)
 		if err != nil {
 			return nil, err
 		}
 		for rows.Next() {
 			var p roster.Person
-			var hash, absent int64
-			if err := scanUserInto(&p.User, rows, &p.DNNorm, &p.ManagerDN, &hash, &absent, &p.InFlight); err != nil {
+			var hash, absent, expires int64
+			if err := scanUserInto(&p.User, rows, &p.DNNorm, &p.ManagerDN, &hash, &absent, &expires, &p.InFlight); err != nil {
 				rows.Close()
 				return nil, err
 			}
+			p.Expires = fromMilli(expires)
 			p.Hash, p.Absent = uint64(hash), time.Duration(absent)*time.Millisecond
 			found = append(found, p)
 		}
@@ -91,6 +92,25 @@ func (t *Tx) people(column string, values []string) ([]roster.Person, error) {
 		}
 	}
 	return found, nil
+}
+
+// SyncExpired returns the keys of the active users whose account has ended.
+func (t *Tx) SyncExpired(agreement string, now time.Time) ([]string, error) {
+	rows, err := t.rows(`SELECT entry_key FROM users WHERE agreement = ? AND expires_at > 0 AND expires_at <= ? AND status = ? ORDER BY entry_key`,
+		agreement, milli(now), string(user.Active))
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var keys []string
+	for rows.Next() {
+		var key string
+		if err := rows.Scan(&key); err != nil {
+			return nil, err
+		}
+		keys = append(keys, key)
+	}
+	return keys, rows.Err()
 }
 
 // SyncPending yields the pending losses of the agreement.

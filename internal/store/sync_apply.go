@@ -67,10 +67,11 @@ func (t *Tx) syncRemove(agreement string, p *roster.Person) error {
 	return err
 }
 
-// markReports has the manager found again of everyone below the DN that the
-// stored user has.
+// markReports has the manager found again of everyone whose manager the stored
+// user is, by its DN or by its key.
 func (t *Tx) markReports(id int64) error {
-	_, err := t.exec("UPDATE users SET manager_dirty = TRUE WHERE manager_dn = (SELECT dn_norm FROM users WHERE id = ?)", id)
+	_, err := t.exec(`UPDATE users SET manager_dirty = TRUE WHERE manager_dn = (SELECT dn_norm FROM users WHERE id = ?1)
+		OR manager_key = (SELECT entry_key FROM users WHERE id = ?1)`, id)
 	return err
 }
 
@@ -88,14 +89,15 @@ func (t *Tx) syncPut(people []roster.Person) error {
 			return err
 		}
 	}
-	const values = `?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?`
+	const values = `?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?`
 	for i := range people {
 		p := &people[i]
-		args := t.written(&p.User, orNull(p.DNNorm), orNull(p.ManagerDN), int64(p.Hash), p.Absent.Milliseconds())
-		query := "INSERT INTO users (" + writtenColumns + ", dn_norm, manager_dn, content_hash, absent_ms, manager, manager_f, manager_dirty) VALUES (" + values + ", '', '', TRUE)"
+		args := t.written(&p.User, orNull(p.DNNorm), orNull(p.ManagerDN), int64(p.Hash), p.Absent.Milliseconds(), milli(p.Expires))
+		query := "INSERT INTO users (" + writtenColumns + ", dn_norm, manager_dn, content_hash, absent_ms, expires_at, manager, manager_f, manager_dirty) VALUES (" + values + ", '', '', TRUE)"
 		if p.ID != 0 {
-			query = "UPDATE users SET (" + writtenColumns + ", dn_norm, manager_dn, content_hash, absent_ms, manager_dirty) = (" + values + ", TRUE) WHERE id = ?"
-			args = append(args, p.ID)
+			query = "UPDATE users SET (" + writtenColumns + ", dn_norm, manager_dn, content_hash, absent_ms, expires_at, manager_key, manager_dirty) = (" +
+				values + ", CASE WHEN manager_dn IS ? THEN manager_key END, TRUE) WHERE id = ?"
+			args = append(args, orNull(p.ManagerDN), p.ID)
 		}
 		_, err := t.exec(query, args...)
 		if IsRowFault(err) {
@@ -105,7 +107,7 @@ func (t *Tx) syncPut(people []roster.Person) error {
 			return fmt.Errorf("storing the entry %s: %w", p.Key, err)
 		}
 		if p.DNNorm != "" {
-			if _, err := t.exec("UPDATE users SET manager_dirty = TRUE WHERE manager_dn = ?", p.DNNorm); err != nil {
+			if _, err := t.exec("UPDATE users SET manager_dirty = TRUE WHERE manager_dn = ? OR manager_key = ?", p.DNNorm, orNull(p.Key)); err != nil {
 				return err
 			}
 		}
@@ -176,11 +178,20 @@ func (t *Tx) syncReject(agreement string, x *roster.Reject) error {
 
 // LinkManagers finds the managers of everyone who is marked.
 func (t *Tx) LinkManagers() (dangling int, err error) {
+	// In Active Directory a link that was found is kept by key as long as the
+	// entry names the same DN: it follows the manager, and the text does not.
+	const linked = "manager_key IS NOT NULL AND agreement IN (SELECT name FROM agreements WHERE kind = 'ad')"
+	_, err = t.exec(`UPDATE users SET (manager, manager_f) = (SELECT coalesce(max(m.user_id), ''), coalesce(max(m.user_id_f), '')
+			FROM users m WHERE m.entry_key = users.manager_key AND m.user_id_f IS NOT NULL)
+		WHERE manager_dirty AND status <> 'local' AND ` + linked)
+	if err != nil {
+		return 0, fmt.Errorf("linking managers by key: %w", err)
+	}
 	// A DN is looked up in the user's own agreement first.
-	_, err = t.exec(`UPDATE users SET (manager, manager_f) = (SELECT coalesce(max(f.user_id), ''), coalesce(max(f.user_id_f), '') FROM
-			(SELECT m.user_id, m.user_id_f FROM users m WHERE m.dn_norm = users.manager_dn AND m.user_id_f IS NOT NULL
+	_, err = t.exec(`UPDATE users SET (manager, manager_f, manager_key) = (SELECT coalesce(max(f.user_id), ''), coalesce(max(f.user_id_f), ''), max(f.entry_key) FROM
+			(SELECT m.user_id, m.user_id_f, m.entry_key FROM users m WHERE m.dn_norm = users.manager_dn AND m.user_id_f IS NOT NULL
 			ORDER BY m.agreement = users.agreement DESC, m.id LIMIT 1) f)
-		WHERE manager_dirty AND status <> 'local'`)
+		WHERE manager_dirty AND status <> 'local' AND NOT (` + linked + `)`)
 	if err != nil {
 		return 0, fmt.Errorf("linking managers: %w", err)
 	}

@@ -32,18 +32,20 @@ type State struct {
 	Rejects    map[string]roster.Reject
 	Excluded   map[string]string // key → agreement
 	Marked     map[int64]bool    // whose manager has to be found again
+	Managers   map[int64]string  // the keys of managers that were found
 	NextID     int64
 }
 
 // NewMemory returns an empty store.
 func NewMemory() *Memory {
 	return &Memory{State: State{Agreements: map[string]roster.Agreement{}, People: map[int64]roster.Person{}, Passwords: map[int64]bool{},
-		Pending: map[string][]roster.Loss{}, Rejects: map[string]roster.Reject{}, Excluded: map[string]string{}, Marked: map[int64]bool{}, NextID: 1}}
+		Pending: map[string][]roster.Loss{}, Rejects: map[string]roster.Reject{}, Excluded: map[string]string{}, Marked: map[int64]bool{}, Managers: map[int64]string{}, NextID: 1}}
 }
 
 func (s State) clone() State {
 	s.Agreements, s.People, s.Passwords = maps.Clone(s.Agreements), maps.Clone(s.People), maps.Clone(s.Passwords)
 	s.Pending, s.Rejects, s.Excluded, s.Marked = maps.Clone(s.Pending), maps.Clone(s.Rejects), maps.Clone(s.Excluded), maps.Clone(s.Marked)
+	s.Managers = maps.Clone(s.Managers)
 	for k, v := range s.Pending {
 		s.Pending[k] = slices.Clone(v)
 	}
@@ -165,6 +167,17 @@ func (t *tx) people(want func(roster.Person) bool) []roster.Person {
 	return found
 }
 
+func (t *tx) SyncExpired(agreement string, now time.Time) ([]string, error) {
+	var keys []string
+	for _, p := range t.s.People {
+		if p.Agreement == agreement && p.Status == user.Active && !p.Expires.IsZero() && !p.Expires.After(now) {
+			keys = append(keys, p.Key)
+		}
+	}
+	slices.Sort(keys)
+	return keys, nil
+}
+
 func (t *tx) SyncPending(agreement, after string, yield func(roster.Loss) error) error {
 	for _, k := range slices.Sorted(maps.Keys(t.s.Pending)) {
 		a, key, _ := strings.Cut(k, "\x00")
@@ -244,7 +257,7 @@ func (t *tx) SyncApply(agreement string, c roster.Changes) error {
 		return err
 	}
 	for _, p := range c.Remove {
-		t.mark(p.ID, t.s.People[p.ID].DNNorm)
+		t.mark(p.ID, t.s.People[p.ID].Key, t.s.People[p.ID].DNNorm)
 		delete(t.s.People, p.ID)
 		delete(t.s.Passwords, p.ID)
 		delete(t.s.Pending, agreement+"\x00"+p.Key)
@@ -287,7 +300,10 @@ func (t *tx) put(people []roster.Person) error {
 			delete(t.s.Passwords, p.ID)
 			p.DropPassword = false
 		}
-		t.mark(p.ID, t.s.People[p.ID].DNNorm, p.DNNorm)
+		if p.ManagerDN != t.s.People[p.ID].ManagerDN {
+			delete(t.s.Managers, p.ID)
+		}
+		t.mark(p.ID, p.Key, t.s.People[p.ID].DNNorm, p.DNNorm)
 		t.s.Marked[p.ID] = true
 		p.Manager = t.s.People[p.ID].Manager
 		p.InFlight = t.s.People[p.ID].InFlight
@@ -306,11 +322,12 @@ func (t *tx) put(people []roster.Person) error {
 	return nil
 }
 
-// mark has the manager found again of everyone below one of these DNs.
-func (t *tx) mark(changed int64, dns ...string) {
+// mark has the manager found again of everyone below one of these DNs, and of
+// who was linked to that key.
+func (t *tx) mark(changed int64, key string, dns ...string) {
 	delete(t.s.Marked, changed)
 	for id, p := range t.s.People {
-		if p.ManagerDN != "" && slices.Contains(dns, p.ManagerDN) {
+		if p.ManagerDN != "" && (slices.Contains(dns, p.ManagerDN) || key != "" && t.s.Managers[id] == key) {
 			t.s.Marked[id] = true
 		}
 	}
@@ -334,10 +351,13 @@ func (t *tx) park(agreement string, mentioned []string, park []roster.Loss) {
 }
 
 func (t *tx) LinkManagers() (dangling int, err error) {
-	byDN := map[string]string{}
+	byDN, byKey := map[string]roster.Person{}, map[string]roster.Person{}
 	for _, p := range t.s.People {
 		if p.DNNorm != "" {
-			byDN[p.DNNorm] = p.UserID
+			byDN[p.DNNorm] = p
+		}
+		if p.Key != "" {
+			byKey[p.Key] = p
 		}
 	}
 	for id := range t.s.Marked {
@@ -346,11 +366,13 @@ func (t *tx) LinkManagers() (dangling int, err error) {
 		if !ok || p.Status == user.Local {
 			continue
 		}
-		p.Manager = ""
-		if p.ManagerDN != "" {
-			if p.Manager = byDN[p.ManagerDN]; p.Manager == "" {
-				dangling++
-			}
+		if key := t.s.Managers[id]; key != "" && t.s.Agreements[p.Agreement].Kind == ldapsync.KindAD {
+			p.Manager = byKey[key].UserID
+		} else {
+			p.Manager, t.s.Managers[id] = byDN[p.ManagerDN].UserID, byDN[p.ManagerDN].Key
+		}
+		if p.ManagerDN != "" && p.Manager == "" {
+			dangling++
 		}
 		t.s.People[id] = p
 	}

@@ -25,7 +25,7 @@ type suite struct {
 func Run(t *testing.T, open func(t *testing.T) ldapsync.Store) {
 	for name, test := range map[string]func(*suite){
 		"agreement": (*suite).agreement, "people": (*suite).people, "swap": (*suite).swap, "pending": (*suite).pending,
-		"tally": (*suite).tally, "rejects": (*suite).rejects, "managers": (*suite).managers, "rollback": (*suite).rollback, "absence": (*suite).absence,
+		"tally": (*suite).tally, "rejects": (*suite).rejects, "managers": (*suite).managers, "managers by key": (*suite).managersByKey, "expiry": (*suite).expiry, "rollback": (*suite).rollback, "absence": (*suite).absence,
 	} {
 		t.Run(name, func(t *testing.T) {
 			test(&suite{T: t, store: open(t), seq: map[string]int64{}, now: time.Date(2026, 11, 24, 2, 0, 0, 0, time.UTC)})
@@ -309,6 +309,82 @@ func (s *suite) managers() {
 	link(1)
 	if got := s.all(1)["a"].Manager; got != "" {
 		s.Errorf("of one that went: %q", got)
+	}
+}
+
+// In Active Directory a link follows the manager though nothing says so of the
+// subordinate's entry.
+func (s *suite) managersByKey() {
+	for _, kind := range []string{"ad", "openldap"} {
+		s.write(kind, func(tx ldapsync.Writer) error { return tx.SyncSave(roster.Agreement{Name: kind, Kind: kind}) })
+	}
+	link := func(agreement string, c roster.Changes) {
+		s.Helper()
+		s.write(agreement, func(tx ldapsync.Writer) error {
+			if err := tx.SyncApply(agreement, c); err != nil {
+				return err
+			}
+			_, err := tx.LinkManagers()
+			return err
+		})
+	}
+	manager := func(n byte) string { s.Helper(); return s.all(n)[string('a'+n)].Manager }
+	for i, agreement := range []string{"ad", "openldap"} {
+		n := byte(10 * i)
+		under := person(agreement, n+1, string('a'+n+1))
+		under.ManagerDN = person(agreement, n+2, string('a'+n+2)).DNNorm
+		link(agreement, roster.Changes{Put: []roster.Person{under, person(agreement, n+2, string('a'+n+2)), person(agreement, n+3, string('a'+n+3))}})
+		boss, heir := s.all(n + 2)[string('a'+n+2)], s.all(n + 3)[string('a'+n+3)]
+		boss.DNNorm, boss.DN = "uid=moved"+agreement, "uid=moved"+agreement
+		heir.DNNorm, heir.DN = under.ManagerDN, under.ManagerDN // somebody else takes the place
+		link(agreement, roster.Changes{Put: []roster.Person{boss, heir}})
+		want := heir.UserID
+		if agreement == "ad" {
+			want = boss.UserID
+		}
+		if got := manager(n + 1); got != want {
+			s.Errorf("%s: the manager is %q, want %q", agreement, got, want)
+		}
+		if agreement == "openldap" {
+			continue
+		}
+		boss.UserID = "chief"
+		link(agreement, roster.Changes{Put: []roster.Person{boss}})
+		if got := manager(n + 1); got != "chief" {
+			s.Errorf("the manager is %q after another user id", got)
+		}
+		below := s.all(n + 1)[string('a'+n+1)]
+		below.ManagerDN = boss.DNNorm // the entry was read again
+		link(agreement, roster.Changes{Put: []roster.Person{below}})
+		below = s.all(n + 1)[string('a'+n+1)]
+		below.ManagerDN = heir.DNNorm // and now it is another
+		link(agreement, roster.Changes{Put: []roster.Person{below}})
+		if got := manager(n + 1); got != heir.UserID {
+			s.Errorf("the manager is %q, want %q", got, heir.UserID)
+		}
+		link(agreement, roster.Changes{Remove: []roster.Person{heir}})
+		if got := manager(n + 1); got != "" {
+			s.Errorf("the manager is %q, who is gone", got)
+		}
+	}
+}
+
+func (s *suite) expiry() {
+	ends := func(p roster.Person, at time.Time) roster.Person { p.Expires = at; return p }
+	gone := ends(person("corp", 4, "d"), s.now)
+	gone.Status, gone.InactiveReason = user.Inactive, user.Expired
+	s.apply("corp", roster.Changes{Put: []roster.Person{ends(person("corp", 2, "b"), s.now), ends(person("corp", 1, "a"), s.now.Add(-time.Hour)), person("corp", 3, "c"), gone,
+		ends(person("corp", 5, "e"), s.now.Add(time.Second))}})
+	s.apply("other", roster.Changes{Put: []roster.Person{ends(person("other", 6, "f"), s.now)}})
+	s.read(func(tx ldapsync.Reader) error {
+		keys, err := tx.SyncExpired("corp", s.now)
+		if !slices.Equal(keys, []string{key(1), key(2)}) {
+			s.Errorf("expired: %v", keys)
+		}
+		return err
+	})
+	if got := s.all(5)["e"].Expires; !got.Equal(s.now.Add(time.Second)) {
+		s.Errorf("ends at %v", got)
 	}
 }
 
