@@ -34,6 +34,9 @@ type Reader interface {
 	// SyncClaimants returns the users, local ones too, whose folded user id is
 	// one of these.
 	SyncClaimants(folded []string) ([]roster.Person, error)
+	// SyncManagers returns the user ids of the users with these normalized DNs,
+	// by DN; of several users with one DN, that of the same agreement.
+	SyncManagers(agreement string, dns []string) (map[string]string, error)
 	// SyncExpired returns the keys of the agreement's active users whose
 	// Expires has come, in ascending order.
 	SyncExpired(agreement string, now time.Time) ([]string, error)

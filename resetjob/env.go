@@ -17,6 +17,7 @@ type Env struct {
 	Hasher *credential.Hasher
 	Store  *store.Store
 	Router *voicemail.Router
+	Live   Live // directories, for jobs that select from one
 	Owner  *Owner
 	Marker *incarnation.Marker // of this installation; nil: nobody asks whether the database was restored
 	Log    *slog.Logger

@@ -26,8 +26,12 @@ type Explanation struct {
 // Selected calls fn for everyone whom the job selects; u is nil where a line
 // of its list names nobody.
 func (e *Env) Selected(ctx context.Context, s *Submission, fn func(u *user.User, written string, line int) error) error {
+	people, err := e.ask(ctx, s.Job, s.people)
+	if err != nil {
+		return err
+	}
 	return e.Store.Read(ctx, func(tx *store.Tx) error {
-		return s.people.each(tx, func(sel *selected) error { return fn(sel.user, sel.written, sel.line) })
+		return people.each(tx, func(sel *selected) error { return fn(sel.user, sel.written, sel.line) })
 	})
 }
 

@@ -142,9 +142,6 @@ func (j *Job) generates(kind string) bool {
 // whatever it says.
 func (j *Job) Unsupported() []string {
 	var parts []string
-	if j.Select.Source != SourceStore {
-		parts = append(parts, "selecting from the directory itself (source: "+j.Select.Source+") comes with a later release: select from the store, which every sync brings up to date")
-	}
 	if j.LDAPSynced.writesBack() || j.LDAPInactive.writesBack() {
 		parts = append(parts, "writing passwords back to the directory (write_back) comes with a later release: use skip, flag or reset")
 	}

@@ -36,10 +36,10 @@ type judged struct {
 	user     user.User // ID 0: names nobody
 	written  string
 	line     int
+	unknown  string // see selected
 	verdicts []verdict
 	values   values // of its own: drawn, or out of a csv
 	again    map[string]*carried
-	gone     bool
 }
 
 func (e *Env) selection(l *loaded, dry bool) (*selection, error) {
@@ -61,8 +61,12 @@ func (e *Env) selection(l *loaded, dry bool) (*selection, error) {
 // chunks calls fn with the selected users, at most size of them at a time, as
 // one state of the store has them. What fn is given is used again.
 func (s *selection) chunks(ctx context.Context, size int, fn func([]judged) error) error {
+	var err error
+	if s.people, err = s.env.ask(ctx, s.judge.def, s.people); err != nil {
+		return err
+	}
 	chunk := make([]judged, 0, min(size, openChunk))
-	err := s.env.Store.Read(ctx, func(tx *store.Tx) error {
+	err = s.env.Store.Read(ctx, func(tx *store.Tx) error {
 		return s.people.each(tx, func(sel *selected) error {
 			chunk = append(chunk, s.take(sel))
 			if len(chunk) < size {
@@ -83,7 +87,7 @@ func (s *selection) chunks(ctx context.Context, size int, fn func([]judged) erro
 }
 
 func (s *selection) take(sel *selected) judged {
-	j := judged{written: sel.written, line: sel.line, again: sel.again, gone: sel.gone}
+	j := judged{written: sel.written, line: sel.line, again: sel.again, unknown: sel.unknown}
 	if sel.user != nil {
 		j.user = *sel.user
 		j.user.Departments = append([]string(nil), sel.user.Departments...)
@@ -133,10 +137,10 @@ func (s *selection) history(tx *store.Tx, part []judged) (map[string]map[int64][
 }
 
 func (s *selection) one(tx *store.Tx, j *judged, history map[string]map[int64][][]byte) error {
-	if j.user.ID == 0 {
+	if j.user.ID == 0 || j.unknown != "" {
 		j.verdicts = s.judge.nobody()
-		if j.gone {
-			setAll(j.verdicts, outcome.Failed, outcome.UnknownUser, "the user was removed since the job was run")
+		if j.unknown != "" {
+			setAll(j.verdicts, outcome.Failed, outcome.UnknownUser, j.unknown)
 		}
 		if j.again != nil {
 			j.verdicts = onlyAgain(j.verdicts, j)

@@ -126,7 +126,9 @@ func (p *retried) each(tx *store.Tx, fn func(*selected) error) error {
 			s.again[it.Legs[i].Kind] = c
 		}
 		if it.UserRef != 0 {
-			s.gone = it.User == nil
+			if it.User == nil {
+				s.unknown = "the user was removed since the job was run"
+			}
 			return fn(&s)
 		}
 		return p.lookUp(tx, s, fn)
@@ -163,7 +165,8 @@ func (p *retried) carry(it *store.Retried, l *store.Leg) (*carried, error) {
 
 func (p *retried) lookUp(tx *store.Tx, s selected, fn func(*selected) error) error {
 	field := user.FieldUserID
-	if f := p.from.people.file; f != nil {
+	// What a directory named is written as its user id.
+	if f := p.from.people.file; f != nil && p.from.def.Select.Source == SourceStore {
 		field = f.Field
 	}
 	found := false

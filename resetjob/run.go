@@ -135,6 +135,9 @@ func (e *Env) work(ctx context.Context, l *loaded, progress func(Progress)) erro
 		if ctx.Err() != nil {
 			return &InterruptedError{Job: l.job.ID}
 		}
+		if failed := new(LiveError); errors.As(err, &failed) {
+			return e.fail(ctx, l, failed)
+		}
 		if err != nil {
 			return err
 		}
@@ -150,6 +153,17 @@ func (e *Env) work(ctx context.Context, l *loaded, progress func(Progress)) erro
 		return fmt.Errorf("running job %d: %w", l.job.ID, err)
 	}
 	return e.conclude(ctx, l, r.end)
+}
+
+// fail ends a job that cannot run at all: nobody is selected.
+func (e *Env) fail(ctx context.Context, l *loaded, why error) error {
+	return e.Store.Write(ctx, func(tx *store.Tx) error {
+		if err := tx.LogJob(l.job.ID, "failed: "+why.Error()); err != nil {
+			return err
+		}
+		_, err := tx.MoveJob(l.job.ID, []store.State{store.Queued, store.Running, store.Paused}, store.Failed, why.Error())
+		return err
+	})
 }
 
 // guard holds the job if it would change more than it may. It asks before

@@ -14,6 +14,7 @@ type people struct {
 	query   *user.Query
 	file    *CustomFile
 	csv     *CSV
+	live    *live // what the directory answered, where the job asks one
 	retried *retried
 }
 
@@ -24,9 +25,9 @@ type selected struct {
 	line     int        // of the list; 0 for a query
 	pin      secret.Value
 	password secret.Value
+	unknown  string // not "": why nothing may be done about somebody whom the job surely names
 
 	again map[string]*carried // of a retry: the legs that are tried again; nil: all
-	gone  bool                // of a retry: the user was removed since
 }
 
 // each calls fn for everyone who is selected, once, as they are read. What fn
@@ -35,6 +36,8 @@ func (p people) each(tx *store.Tx, fn func(*selected) error) error {
 	switch {
 	case p.retried != nil:
 		return p.retried.each(tx, fn)
+	case p.live != nil:
+		return p.eachOfLive(tx, fn)
 	case p.file != nil:
 		return p.eachOfFile(tx, fn)
 	case p.csv != nil:

@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/dirpin/dirpin/internal/store"
@@ -17,6 +19,7 @@ type findOptions struct {
 	flagged bool
 	job     string
 	csv     bool
+	source  string // an agreement, whose directory is asked
 }
 
 func newFindCommand(a *app) *cobra.Command {
@@ -34,13 +37,15 @@ Operators: begins with, contains, is exactly, ends with, is empty, is not empty
 In department, commas separate alternatives; "…" protects a comma.`,
 		Example: `  dirpin find "department is exactly 12, 14" "last name begins with S"
   dirpin find --any "manager is empty" "department is empty" --csv >odd.csv
-  dirpin find --job night-shift.yaml`,
+  dirpin find --job night-shift.yaml
+  dirpin find --agreement corp "department is exactly 12"`,
 		RunE: func(cmd *cobra.Command, args []string) error { return runFind(cmd.Context(), a, args, o) },
 	}
 	f := cmd.Flags()
 	f.BoolVar(&o.any, "any", false, "users that fit any criterion, instead of all")
 	f.BoolVar(&o.flagged, "flagged", false, "only users on the work list, with the job that flagged them")
 	f.StringVar(&o.job, "job", "", "list whom this job `FILE` selects")
+	f.StringVar(&o.source, "agreement", "", "ask the directory of the agreement `NAME` itself")
 	f.BoolVar(&o.csv, "csv", false, "print CSV")
 	return cmd
 }
@@ -82,10 +87,16 @@ func runFind(ctx context.Context, a *app, criteria []string, o findOptions) erro
 	if o.job != "" && len(criteria) > 0 {
 		return usagef("find: either criteria or --job")
 	}
+	if o.source != "" && (o.job != "" || o.flagged) {
+		return usagef("find: --agreement goes with criteria alone")
+	}
 	p := newUserPrinter(a, o)
-	if o.job != "" {
+	switch {
+	case o.source != "":
+		err = findLive(ctx, a, o.source, q, p)
+	case o.job != "":
 		err = findJob(ctx, a, o.job, p)
-	} else {
+	default:
 		err = a.withStore(ctx, func(s *store.Store) error {
 			return s.Read(ctx, func(tx *store.Tx) error {
 				if o.flagged {
@@ -99,6 +110,18 @@ func runFind(ctx context.Context, a *app, criteria []string, o findOptions) erro
 		return err
 	}
 	return p.flush()
+}
+
+// findLive lists whom the directory itself has. A part of an answer is printed
+// too, and then said to be one.
+func findLive(ctx context.Context, a *app, agreement string, q *user.Query, p *userPrinter) error {
+	return a.withSession(ctx, func(s *session) error {
+		err := live{a, s}.Select(ctx, agreement, q, func(u *user.User) error { return p.print(ctx, u, nil) })
+		if err == nil || p.n == 0 {
+			return err
+		}
+		return errors.Join(p.flush(), fmt.Errorf("the list is not complete: %w", err))
+	})
 }
 
 // queryOf reads criteria as a query; none selects everyone.

@@ -34,7 +34,7 @@ func (a *app) withJobs(ctx context.Context, fn func(*session, *resetjob.Env) err
 		if _, err := resetjob.Recover(ctx, s.store); err != nil {
 			return withCode(exitCouldNotRun, err)
 		}
-		return fn(s, &resetjob.Env{Config: s.cfg, Ring: s.ring, Hasher: credential.NewHasher(s.ring, newParams()), Store: s.store, Router: router,
+		return fn(s, &resetjob.Env{Config: s.cfg, Ring: s.ring, Hasher: credential.NewHasher(s.ring, newParams()), Store: s.store, Router: router, Live: live{a, s},
 			Marker: incarnation.NewMarker(s.cfg.StateDir, s.store.Path()), Log: a.log, Step: atStep})
 	})
 }

@@ -64,7 +64,7 @@ func runSync(ctx context.Context, a *app, names []string, o syncOptions) error {
 
 func chosen(all []config.Agreement, names []string) ([]config.Agreement, error) {
 	if len(all) == 0 {
-		return nil, usagef("sync: the configuration has no agreements")
+		return nil, usagef("the configuration has no agreements")
 	}
 	if len(names) == 0 {
 		return all, nil
@@ -77,7 +77,7 @@ func chosen(all []config.Agreement, names []string) ([]config.Agreement, error) 
 			for _, c := range all {
 				have = append(have, c.Name)
 			}
-			return nil, usagef("sync: there is no agreement %s: %s", n, strings.Join(have, ", "))
+			return nil, usagef("there is no agreement %s: %s", n, strings.Join(have, ", "))
 		}
 		some = append(some, all[i])
 	}
@@ -100,15 +100,12 @@ func severity(code int) int {
 // syncOne synchronizes one agreement, prints what came of it, and returns its
 // exit code.
 func (a *app) syncOne(ctx context.Context, s *session, ag *config.Agreement, o syncOptions) int {
-	opt := ldapsync.Options{Agreement: *ag, Store: ldapsync.Over(s.store), Log: a.log, Full: o.full, DryRun: o.dryRun,
-		AcceptRemovals: o.acceptRemovals, AdoptKeys: o.adoptKeys}
-	if ag.Bind.Password != (config.Secret{}) {
-		var err error
-		if opt.Password, err = ag.Bind.Password.Resolve(s.ring.OpenSealed); err != nil {
-			fmt.Fprintf(a.err, "dirpin: %s: reading the bind password: %v\n", ag.Name, err)
-			return exitUsage
-		}
+	opt, err := a.directory(s, ag)
+	if err != nil {
+		fmt.Fprintf(a.err, "dirpin: %v\n", err)
+		return exitCode(err)
 	}
+	opt.Full, opt.DryRun, opt.AcceptRemovals, opt.AdoptKeys = o.full, o.dryRun, o.acceptRemovals, o.adoptKeys
 	enc := json.NewEncoder(a.out)
 	opt.OnChange = func(c ldapsync.Change) {
 		if a.json {

@@ -40,6 +40,9 @@ func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 // on, and then closes each connection that has more.
 func (p *Proxy) CutAfter(n int64) { p.stall.Store(false); p.left.Store(n) }
 
+// Left returns how many bytes the server may still send.
+func (p *Proxy) Left() int64 { return p.left.Load() }
+
 // StallAfter is CutAfter, but the connections stay open and silent.
 func (p *Proxy) StallAfter(n int64) { p.stall.Store(true); p.left.Store(n) }
 

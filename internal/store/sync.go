@@ -94,6 +94,36 @@ func (t *Tx) people(column string, values []string) ([]roster.Person, error) {
 	return found, nil
 }
 
+// SyncManagers returns the user ids of the users with these DNs.
+func (t *Tx) SyncManagers(agreement string, dns []string) (map[string]string, error) {
+	ids := make(map[string]string, len(dns))
+	for len(dns) > 0 {
+		n := min(askAtOnce, len(dns))
+		args := make([]any, n, n+1)
+		for i, dn := range dns[:n] {
+			args[i] = dn
+		}
+		dns = dns[n:]
+		// The one that LinkManagers would take comes last.
+		rows, err := t.rows("SELECT dn_norm, user_id FROM users WHERE dn_norm IN ("+placeholders(n)+") AND user_id_f IS NOT NULL ORDER BY agreement = ?, id DESC", append(args, agreement)...)
+		if err != nil {
+			return nil, err
+		}
+		for rows.Next() {
+			var dn, id string
+			if err := rows.Scan(&dn, &id); err != nil {
+				rows.Close()
+				return nil, err
+			}
+			ids[dn] = id
+		}
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			return nil, err
+		}
+	}
+	return ids, nil
+}
+
 // SyncExpired returns the keys of the active users whose account has ended.
 func (t *Tx) SyncExpired(agreement string, now time.Time) ([]string, error) {
 	rows, err := t.rows(`SELECT entry_key FROM users WHERE agreement = ? AND expires_at > 0 AND expires_at <= ? AND status = ? ORDER BY entry_key`,

@@ -15,7 +15,11 @@ type matchCond struct {
 	field Field
 	op    Op
 	texts []string
+	set   map[string]bool // of many texts that are to be exactly the value; nil otherwise
 }
+
+// manyTexts is from where on a set is faster than a look at each text.
+const manyTexts = 16
 
 // Matcher folds the query's texts once. The query must be valid.
 func (q *Query) Matcher() Matcher {
@@ -24,7 +28,14 @@ func (q *Query) Matcher() Matcher {
 		if t.Group != nil {
 			m.groups = append(m.groups, t.Group.Matcher())
 		} else {
-			m.conds = append(m.conds, matchCond{t.Cond.Field, t.Cond.Op, t.Cond.Folded()})
+			c := matchCond{field: t.Cond.Field, op: t.Cond.Op, texts: t.Cond.Folded()}
+			if c.op == IsExactly && len(c.texts) >= manyTexts {
+				c.set = make(map[string]bool, len(c.texts))
+				for _, text := range c.texts {
+					c.set[text] = true
+				}
+			}
+			m.conds = append(m.conds, c)
 		}
 	}
 	return m
@@ -78,6 +89,9 @@ func (c *matchCond) matchValue(folded string) bool {
 		return folded == ""
 	case IsNotEmpty:
 		return folded != ""
+	}
+	if c.set != nil {
+		return c.set[folded]
 	}
 	for _, t := range c.texts {
 		switch c.op {

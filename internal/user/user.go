@@ -51,5 +51,17 @@ type User struct {
 	Key            string // the directory's immutable id of the entry, as text
 }
 
+// Values returns the values of a field: all departments, or the one value that
+// is not empty.
+func (u *User) Values(f Field) []string {
+	if f == FieldDepartment {
+		return u.Departments
+	}
+	if v := u.value(f); v != "" {
+		return []string{v}
+	}
+	return nil
+}
+
 // Department returns all departments as they are shown: joined with "; ".
 func (u *User) Department() string { return strings.Join(u.Departments, "; ") }

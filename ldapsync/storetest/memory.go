@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -165,6 +166,21 @@ func (t *tx) people(want func(roster.Person) bool) []roster.Person {
 		}
 	}
 	return found
+}
+
+func (t *tx) SyncManagers(agreement string, dns []string) (map[string]string, error) {
+	people := t.people(func(p roster.Person) bool { return p.DNNorm != "" && slices.Contains(dns, p.DNNorm) })
+	slices.SortFunc(people, func(a, b roster.Person) int { // the one to take comes last
+		if own := a.Agreement == agreement; own != (b.Agreement == agreement) {
+			return map[bool]int{true: 1, false: -1}[own]
+		}
+		return cmp.Compare(b.ID, a.ID)
+	})
+	ids := map[string]string{}
+	for _, p := range people {
+		ids[p.DNNorm] = p.UserID
+	}
+	return ids, nil
 }
 
 func (t *tx) SyncExpired(agreement string, now time.Time) ([]string, error) {

@@ -25,7 +25,7 @@ type suite struct {
 func Run(t *testing.T, open func(t *testing.T) ldapsync.Store) {
 	for name, test := range map[string]func(*suite){
 		"agreement": (*suite).agreement, "people": (*suite).people, "swap": (*suite).swap, "pending": (*suite).pending,
-		"tally": (*suite).tally, "rejects": (*suite).rejects, "managers": (*suite).managers, "managers by key": (*suite).managersByKey, "expiry": (*suite).expiry, "rollback": (*suite).rollback, "absence": (*suite).absence,
+		"tally": (*suite).tally, "rejects": (*suite).rejects, "managers": (*suite).managers, "managers by key": (*suite).managersByKey, "expiry": (*suite).expiry, "managers of DNs": (*suite).managersOfDNs, "rollback": (*suite).rollback, "absence": (*suite).absence,
 	} {
 		t.Run(name, func(t *testing.T) {
 			test(&suite{T: t, store: open(t), seq: map[string]int64{}, now: time.Date(2026, 11, 24, 2, 0, 0, 0, time.UTC)})
@@ -367,6 +367,27 @@ func (s *suite) managersByKey() {
 			s.Errorf("the manager is %q, who is gone", got)
 		}
 	}
+}
+
+func (s *suite) managersOfDNs() {
+	at := func(p roster.Person, dn string) roster.Person { p.DN, p.DNNorm = dn, dn; return p }
+	s.apply("other", roster.Changes{Put: []roster.Person{at(person("other", 1, "a"), "uid=x"), at(person("other", 2, "b"), "uid=y")}})
+	s.apply("corp", roster.Changes{Put: []roster.Person{at(person("corp", 3, "c"), "uid=x"), at(person("corp", 4, "d"), "uid=z")}})
+	s.apply("third", roster.Changes{Put: []roster.Person{at(person("third", 5, "e"), "uid=x")}})
+	s.read(func(tx ldapsync.Reader) error {
+		got, err := tx.SyncManagers("corp", []string{"uid=x", "uid=y", "uid=nobody", "uid=x"})
+		if want := (map[string]string{"uid=x": "c", "uid=y": "b"}); !maps.Equal(got, want) {
+			s.Errorf("of corp: %v, want %v", got, want)
+		}
+		return err
+	})
+	s.read(func(tx ldapsync.Reader) error {
+		got, err := tx.SyncManagers("none", []string{"uid=x"})
+		if want := (map[string]string{"uid=x": "a"}); !maps.Equal(got, want) {
+			s.Errorf("of none: %v, want %v", got, want)
+		}
+		return err
+	})
 }
 
 func (s *suite) expiry() {
