@@ -107,13 +107,15 @@ func (e *ending) forgetRejects() error {
 // parkAbsent parks what the unseen ones lose. Those who are inactive already
 // lose nothing more yet: their absence begins, or grows.
 func (e *ending) parkAbsent(ctx context.Context) error {
-	grown := e.grown()
+	if err := e.tx.SyncObserve(e.state.Name, e.grown()); err != nil {
+		return err
+	}
 	return e.eachUnseen(ctx, func(*heldPerson) bool { return true }, func(keys []string) error {
 		people, err := e.tx.SyncPeople(keys)
 		if err != nil {
 			return err
 		}
-		c := roster.Changes{AbsentFor: grown}
+		var c roster.Changes
 		for _, p := range people {
 			e.parkOne(&c, p)
 		}
@@ -136,10 +138,7 @@ func (e *ending) parkOne(c *roster.Changes, p roster.Person) {
 	if l, ok := e.lossOf(h, p); ok {
 		c.Park = append(c.Park, l)
 	}
-	switch {
-	case p.Status == user.Inactive && p.InactiveReason == user.Absent:
-		c.Absent = append(c.Absent, p.Key)
-	case p.Status == user.Inactive && !p.InFlight:
+	if p.Status == user.Inactive && p.InactiveReason != user.Absent && !p.InFlight {
 		p.InactiveReason, p.Absent = user.Absent, 0
 		c.Put = append(c.Put, p)
 	}

@@ -22,6 +22,7 @@ type Store interface {
 // transaction, and what it is given is its own to keep; an error of it ends
 // the reading and is returned.
 type Reader interface {
+	feedReader
 	// SyncAgreement returns what is known of the agreement: for one that is
 	// not known, its name alone.
 	SyncAgreement(name string) (roster.Agreement, error)
@@ -55,6 +56,7 @@ type Reader interface {
 // Writer reads and writes within a transaction.
 type Writer interface {
 	Reader
+	feedWriter
 	// SyncAdvance raises the agreement's sequence number, making its row when
 	// seq is 0 and there is none. Where the number is not seq it returns
 	// roster.ErrMoved. Every writing transaction begins with it; whoever else

@@ -43,6 +43,14 @@ type Agreement struct {
 	MapFP        string    // fingerprint of the mapping
 	Server       string    // that gave the last complete answer
 	CompletedAt  time.Time // when the last complete answer ended; zero: never
+
+	Feed        string        // that gave the last complete answer: full, syncrepl, dirsync, usn
+	FullAt      time.Time     // when the last full answer ended
+	FullTook    time.Duration // to read and write
+	Context     string        // OpenLDAP's contextCSN as last seen, with spaces between the values
+	BehindSince time.Time     // since then no server has what we have seen already; zero: one has
+	RefusedAt   time.Time     // when a cookie was last refused
+	FullUntil   time.Time     // until then cookies are not even tried
 }
 
 // Held is what a synchronization keeps in memory of everyone in an agreement.
@@ -130,13 +138,11 @@ type Tally struct {
 
 // Changes are written together, in the order of the fields.
 type Changes struct {
-	Remove    []Person      // by ID and Key: the user goes, with credentials, flags and everything pending
-	Put       []Person      // ID 0: a new user; else the user of that ID gets all fields but Manager
-	Mentioned []string      // keys about which everything pending is forgotten …
-	Park      []Loss        // … and these are pending; one that was (key, kind and field) keeps its Since
-	Applied   []Loss        // losses that were applied, recorded for the guard's window and for reports
-	Reject    []Reject      // by key; one that was keeps its Since
-	Admit     []string      // keys that are rejected no more
-	Absent    []string      // keys whose observed absence grows …
-	AbsentFor time.Duration // … by this much
+	Remove    []Person // by ID and Key: the user goes, with credentials, flags and everything pending
+	Put       []Person // ID 0: a new user; else the user of that ID gets all fields but Manager
+	Mentioned []string // keys about which everything pending is forgotten …
+	Park      []Loss   // … and these are pending; one that was (key, kind and field) keeps its Since
+	Applied   []Loss   // losses that were applied, recorded for the guard's window and for reports
+	Reject    []Reject // by key; one that was keeps its Since
+	Admit     []string // keys that are rejected no more
 }

@@ -17,13 +17,17 @@ import (
 // SyncAgreement returns what is known of the agreement.
 func (t *Tx) SyncAgreement(name string) (roster.Agreement, error) {
 	a := roster.Agreement{Name: name}
-	var seed, completed int64
-	err := t.row(`SELECT seq, kind, key_attribute, directory, seed, scope_fp, map_fp, server, completed_at FROM agreements WHERE name = ?`, name).
-		Scan(&a.Seq, &a.Kind, &a.KeyAttribute, &a.Directory, &seed, &a.ScopeFP, &a.MapFP, &a.Server, &completed)
+	var seed, completed, full, took, behind, refused, until int64
+	err := t.row(`SELECT seq, kind, key_attribute, directory, seed, scope_fp, map_fp, server, completed_at,
+			feed, full_at, full_took_ms, context, behind_since, refused_at, full_until FROM agreements WHERE name = ?`, name).
+		Scan(&a.Seq, &a.Kind, &a.KeyAttribute, &a.Directory, &seed, &a.ScopeFP, &a.MapFP, &a.Server, &completed,
+			&a.Feed, &full, &took, &a.Context, &behind, &refused, &until)
 	if errors.Is(err, sql.ErrNoRows) {
 		return a, nil
 	}
 	a.Seed, a.CompletedAt = uint64(seed), fromMilli(completed)
+	a.FullAt, a.FullTook, a.BehindSince = fromMilli(full), time.Duration(took)*time.Millisecond, fromMilli(behind)
+	a.RefusedAt, a.FullUntil = fromMilli(refused), fromMilli(until)
 	return a, err
 }
 
@@ -240,7 +244,9 @@ func (t *Tx) SyncAdvance(agreement string, seq int64) error {
 
 // SyncSave keeps all fields of the agreement but Seq.
 func (t *Tx) SyncSave(a roster.Agreement) error {
-	_, err := t.exec(`UPDATE agreements SET kind = ?, key_attribute = ?, directory = ?, seed = ?, scope_fp = ?, map_fp = ?, server = ?, completed_at = ?
-		WHERE name = ?`, a.Kind, a.KeyAttribute, a.Directory, int64(a.Seed), a.ScopeFP, a.MapFP, a.Server, milli(a.CompletedAt), a.Name)
+	_, err := t.exec(`UPDATE agreements SET kind = ?, key_attribute = ?, directory = ?, seed = ?, scope_fp = ?, map_fp = ?, server = ?, completed_at = ?,
+		feed = ?, full_at = ?, full_took_ms = ?, context = ?, behind_since = ?, refused_at = ?, full_until = ? WHERE name = ?`,
+		a.Kind, a.KeyAttribute, a.Directory, int64(a.Seed), a.ScopeFP, a.MapFP, a.Server, milli(a.CompletedAt),
+		a.Feed, milli(a.FullAt), a.FullTook.Milliseconds(), a.Context, milli(a.BehindSince), milli(a.RefusedAt), milli(a.FullUntil), a.Name)
 	return err
 }

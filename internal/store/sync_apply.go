@@ -38,11 +38,6 @@ func (t *Tx) SyncApply(agreement string, c roster.Changes) error {
 			return err
 		}
 	}
-	for _, key := range c.Absent {
-		if _, err := t.exec("UPDATE users SET absent_ms = absent_ms + ? WHERE entry_key = ? AND agreement = ?", c.AbsentFor.Milliseconds(), key, agreement); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 

@@ -35,18 +35,20 @@ type State struct {
 	Marked     map[int64]bool    // whose manager has to be found again
 	Managers   map[int64]string  // the keys of managers that were found
 	NextID     int64
+	Feeds
 }
 
 // NewMemory returns an empty store.
 func NewMemory() *Memory {
 	return &Memory{State: State{Agreements: map[string]roster.Agreement{}, People: map[int64]roster.Person{}, Passwords: map[int64]bool{},
-		Pending: map[string][]roster.Loss{}, Rejects: map[string]roster.Reject{}, Excluded: map[string]string{}, Marked: map[int64]bool{}, Managers: map[int64]string{}, NextID: 1}}
+		Pending: map[string][]roster.Loss{}, Rejects: map[string]roster.Reject{}, Excluded: map[string]string{}, Marked: map[int64]bool{}, Managers: map[int64]string{}, NextID: 1, Feeds: newFeeds()}}
 }
 
 func (s State) clone() State {
 	s.Agreements, s.People, s.Passwords = maps.Clone(s.Agreements), maps.Clone(s.People), maps.Clone(s.Passwords)
 	s.Pending, s.Rejects, s.Excluded, s.Marked = maps.Clone(s.Pending), maps.Clone(s.Rejects), maps.Clone(s.Excluded), maps.Clone(s.Marked)
 	s.Managers = maps.Clone(s.Managers)
+	s.Feeds = s.Feeds.clone()
 	for k, v := range s.Pending {
 		s.Pending[k] = slices.Clone(v)
 	}
@@ -292,12 +294,6 @@ func (t *tx) SyncApply(agreement string, c roster.Changes) error {
 	}
 	for _, key := range c.Admit {
 		delete(t.s.Rejects, agreement+"\x00"+key)
-	}
-	for id, p := range t.s.People {
-		if p.Key != "" && p.Agreement == agreement && slices.Contains(c.Absent, p.Key) {
-			p.Absent += c.AbsentFor
-			t.s.People[id] = p
-		}
 	}
 	return nil
 }

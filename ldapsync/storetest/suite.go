@@ -25,7 +25,8 @@ type suite struct {
 func Run(t *testing.T, open func(t *testing.T) ldapsync.Store) {
 	for name, test := range map[string]func(*suite){
 		"agreement": (*suite).agreement, "people": (*suite).people, "swap": (*suite).swap, "pending": (*suite).pending,
-		"tally": (*suite).tally, "rejects": (*suite).rejects, "managers": (*suite).managers, "managers by key": (*suite).managersByKey, "expiry": (*suite).expiry, "managers of DNs": (*suite).managersOfDNs, "rollback": (*suite).rollback, "absence": (*suite).absence,
+		"tally": (*suite).tally, "rejects": (*suite).rejects, "managers": (*suite).managers, "managers by key": (*suite).managersByKey, "expiry": (*suite).expiry, "managers of DNs": (*suite).managersOfDNs, "rollback": (*suite).rollback,
+		"marks": (*suite).marks, "containers": (*suite).containers, "sample": (*suite).sample, "observed absence": (*suite).observe, "leases": (*suite).leases, "orders": (*suite).orders, "excluded": (*suite).excluded,
 	} {
 		t.Run(name, func(t *testing.T) {
 			test(&suite{T: t, store: open(t), seq: map[string]int64{}, now: time.Date(2026, 11, 24, 2, 0, 0, 0, time.UTC)})
@@ -105,7 +106,8 @@ func (s *suite) agreement() {
 		}
 		return err
 	})
-	want := roster.Agreement{Name: "corp", Kind: "ad", KeyAttribute: "objectGUID", Directory: "dc=x y", Seed: 1<<63 + 5, ScopeFP: "s", MapFP: "m", Server: "dc1:636", CompletedAt: s.now}
+	want := roster.Agreement{Name: "corp", Kind: "ad", KeyAttribute: "objectGUID", Directory: "dc=x y", Seed: 1<<63 + 5, ScopeFP: "s", MapFP: "m", Server: "dc1:636", CompletedAt: s.now,
+		Feed: "usn", FullAt: s.now.Add(-time.Hour), FullTook: time.Minute, Context: "a b", BehindSince: s.now.Add(time.Second), RefusedAt: s.now.Add(2 * time.Second), FullUntil: s.now.Add(time.Hour)}
 	s.write("corp", func(tx ldapsync.Writer) error { return tx.SyncSave(want) })
 	want.Seq = 1
 	s.read(func(tx ldapsync.Reader) error {
@@ -427,29 +429,4 @@ func (s *suite) rollback() {
 		s.Errorf("written all the same: %+v", got)
 	}
 	s.apply("corp", roster.Changes{Put: []roster.Person{person("corp", 1, "a")}}) // and the number was not raised
-}
-
-func (s *suite) absence() {
-	p := person("corp", 1, "a")
-	p.Status, p.InactiveReason = user.Inactive, user.Absent
-	s.apply("corp", roster.Changes{Put: []roster.Person{p, person("corp", 2, "b")}})
-	for range 2 {
-		s.apply("corp", roster.Changes{Absent: []string{key(1)}, AbsentFor: 15 * time.Minute})
-	}
-	held := map[string]time.Duration{}
-	s.read(func(tx ldapsync.Reader) error {
-		return tx.SyncIndex("corp", func(h roster.Held) error { held[h.Key] = h.Absent; return nil })
-	})
-	if held[key(1)] != 30*time.Minute || held[key(2)] != 0 {
-		s.Errorf("absent for %v", held)
-	}
-	p = s.all(1)["a"]
-	if p.Absent != 30*time.Minute {
-		s.Errorf("absent for %v", p.Absent)
-	}
-	p.Absent = 0
-	s.apply("corp", roster.Changes{Put: []roster.Person{p}})
-	if got := s.all(1)["a"].Absent; got != 0 {
-		s.Errorf("absent for %v after a return", got)
-	}
 }
