@@ -21,14 +21,14 @@ type absences struct {
 func (r *run) findAbsences(ctx context.Context) (absences, error) {
 	a := absences{replaced: make(map[rawKey]roster.Reject), elsewhere: make(map[rawKey]string)}
 	none := true
-	r.index.unseen(func(*heldPerson) { none = false })
+	r.index.unseen(func(int) { none = false })
 	if none {
 		return a, nil
 	}
 	err := r.o.Store.Read(ctx, func(tx Reader) error {
 		if err := tx.SyncRejects("", func(x roster.Reject) error {
 			if k, err := parseKey(x.Key); err == nil && x.Agreement != r.state.Name && x.Reason == reasonOwned {
-				if h := r.index.find(k); h != nil && !h.is(flagSeen) {
+				if i := r.index.find(k); i >= 0 && !r.index.is(i, flagSeen) {
 					a.elsewhere[k] = x.Agreement
 				}
 			}
@@ -82,7 +82,7 @@ func (r *run) findReplaced(tx Reader, claims []claim, replaced map[rawKey]roster
 		if err != nil || p.Agreement != r.state.Name {
 			continue
 		}
-		if h := r.index.find(k); h != nil && !h.is(flagSeen|flagExcluded) {
+		if i := r.index.find(k); i >= 0 && !r.index.is(i, flagSeen, flagExcluded) {
 			left[user.Fold(p.UserID)] = k
 		}
 	}
@@ -98,16 +98,16 @@ func (r *run) findReplaced(tx Reader, claims []claim, replaced map[rawKey]roster
 
 // kindOf returns what becomes of somebody whom the answer did not have; "" for
 // nothing.
-func (a absences) kindOf(h *heldPerson) roster.Kind {
-	_, replaced := a.replaced[h.key]
+func (a absences) kindOf(x *index, i int) roster.Kind {
+	_, replaced := a.replaced[x.held[i].key]
 	switch {
-	case a.elsewhere[h.key] != "":
+	case a.elsewhere[x.held[i].key] != "":
 		return ""
 	case replaced:
 		return roster.LossReplaced
-	case h.is(flagDue):
+	case x.is(i, flagDue):
 		return roster.LossRemoved
-	case h.is(flagInactive):
+	case x.is(i, flagInactive):
 		return ""
 	}
 	return roster.LossAbsent
@@ -122,7 +122,7 @@ func (r *run) witness(ctx context.Context, a absences) error {
 		return err
 	}
 	var people []roster.Person
-	return r.eachUnseen(ctx, func(h *heldPerson) bool { return asks[a.kindOf(h)] }, func(keys []string) error {
+	return r.eachUnseen(ctx, func(i int) bool { return asks[a.kindOf(r.index, i)] }, func(keys []string) error {
 		err := r.o.Store.Read(ctx, func(tx Reader) (err error) {
 			people, err = tx.SyncPeople(keys)
 			return err
@@ -137,7 +137,7 @@ func (r *run) witness(ctx context.Context, a absences) error {
 			}
 			k, err := parseKey(p.Key)
 			if err == nil && found {
-				r.index.find(k).flags |= flagSeen
+				r.index.set(r.index.find(k), flagSeen)
 				delete(a.replaced, k)
 				r.result.Missed++
 				r.o.Log.Warn(fmt.Sprintf("%s: %s: the server's answer was incomplete: %s is there all the same", r.state.Name, r.facts.Server, p.DN))
@@ -162,8 +162,8 @@ func (r *run) worthAsking(ctx context.Context, a absences) (map[roster.Kind]bool
 		return nil, r.storeError("counting for the guard", err)
 	}
 	t.Pending = make(map[roster.Measure]int)
-	r.index.unseen(func(h *heldPerson) {
-		if k := a.kindOf(h); k != "" {
+	r.index.unseen(func(i int) {
+		if k := a.kindOf(r.index, i); k != "" {
 			t.Pending[roster.Measure{Kind: k}]++
 		}
 	})
@@ -175,12 +175,12 @@ func (r *run) worthAsking(ctx context.Context, a absences) (map[roster.Kind]bool
 
 // eachUnseen calls f with the keys of those unseen ones that are wanted, some
 // at a time.
-func (r *run) eachUnseen(ctx context.Context, want func(*heldPerson) bool, f func(keys []string) error) error {
+func (r *run) eachUnseen(ctx context.Context, want func(i int) bool, f func(keys []string) error) error {
 	var keys []string
 	var wanted []rawKey
-	r.index.unseen(func(h *heldPerson) {
-		if want(h) {
-			wanted = append(wanted, h.key)
+	r.index.unseen(func(i int) {
+		if want(i) {
+			wanted = append(wanted, r.index.held[i].key)
 		}
 	})
 	return inChunks(wanted, func(part []rawKey) error {

@@ -122,7 +122,7 @@ func applyLoss(p *roster.Person, l roster.Loss) {
 	case roster.LossExpired:
 		p.Status, p.InactiveReason, p.Absent = user.Inactive, user.Expired, 0
 	case roster.LossBlank:
-		blank(p, l.Field)
+		empty(p, l.Field)
 	}
 }
 

@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/go-ldap/ldap/v3"
 
 	"github.com/dirpin/dirpin/config"
 	"github.com/dirpin/dirpin/internal/secret"
+	"github.com/dirpin/dirpin/ldapsync/tap"
 )
 
 // ConnectOptions say to which directory, as whom, and how entries become
@@ -28,8 +30,7 @@ type ConnectOptions struct {
 type Client struct {
 	o      ConnectOptions
 	server server
-	conn   *ldap.Conn
-	idle   *idleConn
+	conn   *tap.Client
 	facts  Facts
 	filter string
 	paged  bool // the server knows the paged results control
@@ -95,11 +96,11 @@ func unavailable(err error) bool {
 }
 
 func connect(ctx context.Context, o ConnectOptions, s server, tlsConf *tls.Config) (*Client, error) {
-	conn, idle, err := dial(ctx, s, o.Agreement, tlsConf)
+	conn, err := dial(ctx, s, o.Agreement, tlsConf)
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{o: o, server: s, conn: conn, idle: idle}
+	c := &Client{o: o, server: s, conn: conn}
 	if err = c.do(ctx, c.bind); err == nil {
 		err = c.do(ctx, c.probe)
 	}
@@ -110,32 +111,24 @@ func connect(ctx context.Context, o ConnectOptions, s server, tlsConf *tls.Confi
 	return c, nil
 }
 
-// do runs an exchange with the server: an answer is owed while it lasts, and
-// the connection is given up when the context ends.
+// do runs an exchange with the server. The connection is given up when the
+// context ends.
 func (c *Client) do(ctx context.Context, exchange func() error) error {
-	c.idle.owe(true)
-	stop := context.AfterFunc(ctx, func() { c.idle.Conn.Close() })
+	stop := context.AfterFunc(ctx, func() { c.conn.Tap.Abort() })
 	err := exchange()
 	if !stop() {
 		return ctx.Err()
 	}
-	c.idle.owe(false)
 	return c.explain(err)
 }
 
-// explain adds what an LDAP error alone does not say.
+// explain says why a connection ended: the library above does not know.
 func (c *Client) explain(err error) error {
-	var e *ldap.Error
-	if !errors.As(err, &e) {
+	why := c.conn.Tap.Err()
+	if why == nil || !isCode(err, ldap.ErrorNetwork) && !strings.Contains(fmt.Sprint(err), "unable to read LDAP response packet") {
 		return err
 	}
-	if e.ResultCode == ldap.ErrorNetwork {
-		if last := c.conn.GetLastError(); last != nil {
-			return fmt.Errorf("%w (%v)", err, last)
-		}
-		return fmt.Errorf("%w: the connection ended, or no byte came for %v", err, c.o.Agreement.Timeout)
-	}
-	return err
+	return why
 }
 
 func (c *Client) bind() error {
@@ -194,6 +187,6 @@ func (c *Client) Facts() Facts { return c.facts }
 
 // Close ends the connection.
 func (c *Client) Close() error {
-	c.idle.Conn.SetDeadline(time.Now().Add(time.Second)) // Unbind must not wait for a dead server
+	c.conn.Tap.SetDeadline(time.Now().Add(time.Second)) // do not wait for a dead server
 	return c.conn.Close()
 }

@@ -12,11 +12,9 @@ import (
 	"strings"
 	"time"
 
-	ber "github.com/go-asn1-ber/asn1-ber"
-	"github.com/go-ldap/ldap/v3"
-
 	"github.com/dirpin/dirpin/config"
 	"github.com/dirpin/dirpin/internal/secret"
+	"github.com/dirpin/dirpin/ldapsync/tap"
 )
 
 // connectTimeout bounds reaching a server, so that the next gets its turn soon.
@@ -119,59 +117,30 @@ func tlsConfig(a config.Agreement) (*tls.Config, error) {
 }
 
 // dial opens a connection to one server, encrypted where it is to be.
-func dial(ctx context.Context, s server, a config.Agreement, tlsConf *tls.Config) (*ldap.Conn, *idleConn, error) {
+func dial(ctx context.Context, s server, a config.Agreement, tlsConf *tls.Config) (*tap.Client, error) {
 	d := net.Dialer{Timeout: connectTimeout, KeepAlive: 30 * time.Second}
-	raw, err := d.DialContext(ctx, s.network, s.addr)
+	socket, err := d.DialContext(ctx, s.network, s.addr)
 	if err != nil {
-		return nil, nil, fmt.Errorf("connecting: %w", err)
+		return nil, fmt.Errorf("connecting: %w", explainDial(err))
 	}
-	idle := &idleConn{Conn: raw, idle: a.Timeout}
-	idle.owe(true)
-	stop := context.AfterFunc(ctx, func() { raw.Close() })
-	var conn net.Conn = idle
-	if a.StartTLS {
-		if err = startTLS(idle); err != nil {
-			err = fmt.Errorf("asking for StartTLS: %w", err)
-		}
+	o := tap.Options{StartTLS: a.StartTLS && s.network != "unix", Idle: a.Timeout}
+	if s.tls || o.StartTLS {
+		o.TLS = tlsConf.Clone()
+		o.TLS.ServerName = s.host
 	}
-	if err == nil && (s.tls || a.StartTLS) {
-		conf := tlsConf.Clone()
-		conf.ServerName = s.host
-		t := tls.Client(idle, conf)
-		if err = t.HandshakeContext(ctx); err != nil {
-			err = fmt.Errorf("TLS handshake: %w", explainTLS(err, a.CAFile))
-		}
-		conn = t
-	}
-	if !stop() && err == nil {
-		err = ctx.Err()
-	}
+	c, err := tap.Open(ctx, socket, o)
 	if err != nil {
-		raw.Close()
-		return nil, nil, err
+		return nil, explainTLS(err, a.CAFile)
 	}
-	idle.owe(false)
-	c := ldap.NewConn(&frameConn{Conn: conn}, conn != net.Conn(idle))
-	c.Start()
-	return c, idle, nil
+	return tap.NewClient(c), nil
 }
 
-// startTLS asks for TLS and reads not a byte beyond the answer: what follows
-// it in clear is not the server's.
-func startTLS(c net.Conn) error {
-	request := ber.NewSequence("LDAP Request")
-	request.AppendChild(ber.NewInteger(ber.ClassUniversal, ber.TypePrimitive, ber.TagInteger, 1, "MessageID"))
-	extended := ber.Encode(ber.ClassApplication, ber.TypeConstructed, ldap.ApplicationExtendedRequest, nil, "StartTLS")
-	extended.AppendChild(ber.NewString(ber.ClassContext, ber.TypePrimitive, 0, "1.3.6.1.4.1.1466.20037", "OID"))
-	request.AppendChild(extended)
-	if _, err := c.Write(request.Bytes()); err != nil {
-		return err
+// explainDial says it shorter than the network does.
+func explainDial(err error) error {
+	if t, ok := errors.AsType[net.Error](err); ok && t.Timeout() {
+		return fmt.Errorf("timeout after %v", connectTimeout)
 	}
-	answer, err := ber.ReadPacket(&frameConn{Conn: c})
-	if err != nil {
-		return err
-	}
-	return ldap.GetLDAPError(answer)
+	return err
 }
 
 // explainTLS says what an administrator can do about a certificate.
@@ -179,7 +148,10 @@ func explainTLS(err error, caFile string) error {
 	var unknown x509.UnknownAuthorityError
 	var host x509.HostnameError
 	var invalid x509.CertificateInvalidError
+	var refused *tap.StartTLSError
 	switch {
+	case errors.As(err, &refused):
+		return fmt.Errorf("%w: set up TLS there (a certificate and its key), or use its ldaps port", err)
 	case errors.As(err, &unknown) && caFile != "":
 		return fmt.Errorf("%w: the server's certificate is not signed by an authority in %s", err, caFile)
 	case errors.As(err, &unknown):

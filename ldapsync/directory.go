@@ -36,16 +36,39 @@ type Fault struct {
 type Directory interface {
 	// Facts say what the server is.
 	Facts() Facts
-	// Entries yields every entry that the filter finds below the base, as they
-	// are read. Without an error the answer was complete: the base exists and
-	// can be read, no limit cut it, no page is missing.
-	Entries(ctx context.Context, yield func(*Entry) error) error
+	// Entries reads every entry that the filter finds below the base. Without
+	// an error the answer was complete: the base exists and can be read, no
+	// limit cut it, no page is missing.
+	Entries(ctx context.Context, a Answer) error
 	// Present is the second witness of an absence: it looks for the entry at
 	// its last DN with the filter, then by key below the base. An error means
 	// that nothing is known.
 	Present(ctx context.Context, key, dn string) (bool, error)
 	// Close ends the connection.
 	Close() error
+}
+
+// Answer is who receives the entries of a directory.
+type Answer struct {
+	// Known is told of every entry, and says whether there is nothing to be
+	// done about it: then it is not yielded. The hash is 0 for an entry that
+	// has to be looked at in any case. It may run on another goroutine than
+	// Yield, at the same time.
+	Known func(key [16]byte, hash uint64) bool
+	// Again says that the answer begins anew: what Known was told is void,
+	// what was yielded stays true and comes again. It runs where Known does.
+	// Where it is nil such an answer is an error.
+	Again func()
+	// Yield receives an entry that is not known.
+	Yield func(*Entry) error
+	// Unpaged permits to ask for everything at once, which is faster, but
+	// yields nothing before all has come.
+	Unpaged bool
+}
+
+// Everything is an Answer that yields every entry.
+func Everything(yield func(*Entry) error) Answer {
+	return Answer{Known: func([16]byte, uint64) bool { return false }, Yield: yield}
 }
 
 // Facts are what a sync must know of the directory that answers it.
@@ -57,4 +80,5 @@ type Facts struct {
 	ScopeFP      string // fingerprint of whom the agreement is about
 	MapFP        string // fingerprint of how entries become persons
 	Referrals    int    // that were not followed, in the last answer
+	Unpaged      bool   // the last answer came whole, without pages
 }

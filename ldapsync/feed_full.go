@@ -4,45 +4,45 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"strings"
 
 	"github.com/go-ldap/ldap/v3"
+
+	"github.com/dirpin/dirpin/ldapsync/tap"
 )
 
 // maxEmptyPages is how many pages without an entry a server may send in a row;
 // Active Directory sends some.
 const maxEmptyPages = 1000
 
-// Entries yields every entry below the base that the filter finds, page by
-// page.
-func (c *Client) Entries(ctx context.Context, yield func(*Entry) error) error {
-	c.facts.Referrals = 0
-	read, strange := 0, 0
-	raw := new(rawEntry)
-	each := func(e *ldap.Entry) error {
-		read++
-		entry, err := c.mapper.entry(raw.of(e))
-		if err != nil {
-			return directoryError(fmt.Errorf("%s: %s: %w", c.o.Agreement.Name, c.server.addr, err))
-		}
-		if ids := entry.Choices["user_id"]; len(ids) > 1 && strange < 10 {
-			strange++
-			c.o.Log.Warn(fmt.Sprintf("%s: %s has %d user ids; %s is taken", c.o.Agreement.Name, entry.Person.DN, len(ids), entry.Person.UserID))
-		}
-		return yield(entry)
-	}
-	err := c.pages(ctx, each)
+// Entries yields every entry below the base that the filter finds and that is
+// not known.
+//
+// Two goroutines work at it. The one that reads the connection looks at each
+// entry where it lies in the buffer, asks whether it is known, and copies those
+// that are not into a spool; the other, the caller's, makes people of them.
+// Writing them never delays the next page.
+func (c *Client) Entries(ctx context.Context, a Answer) error {
+	f := &fullFeed{c: c, a: a, spool: newSpool(), parts: newSpool()}
+	defer f.spool.close()
+	defer f.parts.close()
+	c.facts.Referrals, c.facts.Unpaged = 0, false
+	err := f.run(ctx)
 	var e *ldap.Error
 	switch {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case errors.As(err, &e) && !errors.Is(err, ErrDirectory):
-		return directoryError(fmt.Errorf("%s: %s: reading the people below %q (%d entries came): %w", c.o.Agreement.Name, c.server.addr, c.o.Agreement.Base, read, c.explainSearch(e, err)))
 	case errors.As(err, new(yieldError)):
 		return errors.Unwrap(err)
+	case errors.Is(err, ErrDirectory):
+		return err
+	case errors.As(err, &e):
+		err = c.explainSearch(e, err)
 	}
-	return directoryError(fmt.Errorf("%s: %s: reading the people below %q (%d entries came): %w", c.o.Agreement.Name, c.server.addr, c.o.Agreement.Base, read, err))
+	return directoryError(fmt.Errorf("%s: %s: reading the people below %q (%d entries came): %w", c.o.Agreement.Name, c.server.addr, c.o.Agreement.Base, f.read, err))
 }
 
 // yieldError is the receiver's error, not the directory's.
@@ -50,86 +50,238 @@ type yieldError struct{ error }
 
 func (e yieldError) Unwrap() error { return e.error }
 
-func (c *Client) pages(ctx context.Context, each func(*ldap.Entry) error) error {
-	var paging *ldap.ControlPaging
-	var controls []ldap.Control
-	if c.paged {
-		paging = ldap.NewControlPaging(uint32(max(1, c.o.Agreement.PageSize)))
-		controls = []ldap.Control{paging}
+// fullFeed is one reading of everything.
+type fullFeed struct {
+	c     *Client
+	a     Answer
+	spool *spool // messages of entries that are not known
+	parts *spool // messages of entries that came in parts
+
+	// Of the goroutine that reads.
+	read    int
+	strange int
+}
+
+func (f *fullFeed) run(ctx context.Context) error {
+	m := f.c.mapper.clone()
+	reading, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		err := f.c.do(reading, func() error { return f.answer(reading) })
+		f.parts.finish(nil)
+		f.spool.finish(err)
+	}()
+	err := f.receive(ctx, m)
+	if err != nil {
+		f.spool.finish(err)
+		cancel()
 	}
-	request := ldap.NewSearchRequest(c.o.Agreement.Base, ldap.ScopeWholeSubtree, ldap.NeverDerefAliases, 0, 0, false,
-		c.filter, c.mapper.attributes(c.facts.KeyAttribute), controls)
-	for empty := 0; ; {
-		var n int
-		var answer *ldap.ControlPaging
-		err := c.do(ctx, func() (err error) {
-			n, answer, err = c.page(ctx, request, each)
-			return err
-		})
-		if err != nil || !c.paged {
+	<-ended
+	cancel()
+	if err != nil {
+		return err
+	}
+	return f.complete(ctx, m)
+}
+
+// receive makes people of what is in the spool.
+func (f *fullFeed) receive(ctx context.Context, m *mapper) error {
+	e := new(tap.Entry)
+	for {
+		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if answer == nil {
-			return errors.New("the server ended a page without saying whether more follow")
-		}
-		if len(answer.Cookie) == 0 {
+		message, err := f.spool.next()
+		if err == io.EOF {
 			return nil
 		}
-		if empty++; n > 0 {
+		if err == nil {
+			err = e.Decode(message)
+		}
+		if err != nil {
+			return err
+		}
+		if err := f.yield(m, e); err != nil {
+			return err
+		}
+	}
+}
+
+func (f *fullFeed) yield(m *mapper, e *tap.Entry) error {
+	entry, err := m.entry(e)
+	if err != nil {
+		return f.fault(err)
+	}
+	if err := f.a.Yield(entry); err != nil {
+		return yieldError{err}
+	}
+	return nil
+}
+
+// fault is an entry that makes the whole answer worthless.
+func (f *fullFeed) fault(err error) error {
+	return directoryError(fmt.Errorf("%s: %s: %w", f.c.o.Agreement.Name, f.c.server.addr, err))
+}
+
+// answer reads the answer, at once or in pages. An answer that is cut is
+// dropped as a whole: parts of two are never joined.
+func (f *fullFeed) answer(ctx context.Context) error {
+	c := f.c
+	if f.a.Unpaged && c.facts.Kind != KindAD || !c.paged {
+		f.spool.hold() // what is written must not be dropped later
+		_, err := f.search(ctx, nil)
+		if err == nil {
+			c.facts.Unpaged = true
+			f.spool.release()
+			return nil
+		}
+		if !c.paged || f.a.Again == nil || !isCode(err, ldap.LDAPResultSizeLimitExceeded, ldap.LDAPResultAdminLimitExceeded, ldap.LDAPResultTimeLimitExceeded) {
+			return err
+		}
+		c.o.Log.Info(fmt.Sprintf("%s: %s cuts an answer that is not paged; reading it in pages", c.o.Agreement.Name, c.server.addr), "error", err)
+		f.again()
+	}
+	page, err := f.pages(ctx)
+	if page > 1 && f.a.Again != nil && isCode(err, ldap.LDAPResultUnavailableCriticalExtension, ldap.LDAPResultUnwillingToPerform) {
+		c.o.Log.Warn(fmt.Sprintf("%s: %s has lost the answer at page %d; reading it anew", c.o.Agreement.Name, c.server.addr, page), "error", err)
+		f.again()
+		_, err = f.pages(ctx)
+	}
+	return err
+}
+
+func isCode(err error, codes ...uint16) bool { return ldap.IsErrorAnyOf(err, codes...) }
+
+// again begins the answer anew.
+func (f *fullFeed) again() {
+	f.spool.drop()
+	f.spool.release()
+	f.parts.drop()
+	f.read, f.c.facts.Referrals = 0, 0
+	f.a.Again()
+}
+
+// pages reads page by page, and returns the number of the one at which it
+// ended.
+func (f *fullFeed) pages(ctx context.Context) (page int, err error) {
+	paging := ldap.NewControlPaging(uint32(max(1, f.c.o.Agreement.PageSize)))
+	for empty := 0; ; {
+		page++
+		r, err := f.search(ctx, []ldap.Control{paging})
+		if err != nil {
+			return page, err
+		}
+		answer, ok := ldap.FindControl(r.Controls, ldap.ControlTypePaging).(*ldap.ControlPaging)
+		if !ok {
+			return page, errors.New("the server ended a page without saying whether more follow")
+		}
+		if len(answer.Cookie) == 0 {
+			return page, nil
+		}
+		if empty++; r.Entries > 0 {
 			empty = 0
 		}
 		if empty > maxEmptyPages {
-			return fmt.Errorf("the server sent %d pages without an entry and always promises more", empty)
+			return page, fmt.Errorf("the server sent %d pages without an entry and always promises more", empty)
 		}
 		paging.SetCookie(answer.Cookie)
 	}
 }
 
-// page reads one page as it comes. Without an error the server has said that
-// the page is complete.
-func (c *Client) page(ctx context.Context, request *ldap.SearchRequest, each func(*ldap.Entry) error) (n int, answer *ldap.ControlPaging, err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // or an answer of which we want no more would block the connection
-	r := c.conn.SearchAsync(ctx, request, 64)
-	for r.Next() {
-		if e := r.Entry(); e != nil {
-			n++
-			c.idle.owe(false) // while we keep the server waiting, not it us
-			err := each(e)
-			c.idle.owe(true)
-			if err != nil {
-				return n, nil, yieldError{err}
-			}
-		}
-		if r.Referral() != "" {
-			c.facts.Referrals++
-		}
-		if p, ok := ldap.FindControl(r.Controls(), ldap.ControlTypePaging).(*ldap.ControlPaging); ok {
-			answer = p
-		}
-	}
-	if err := r.Err(); err != nil {
-		return n, nil, err
-	}
-	// The library ends a search quietly too when the connection is gone, or
-	// when it stumbled over the answer.
-	if c.conn.IsClosing() || ctx.Err() != nil {
-		return n, nil, errors.New("the connection ended in the middle of the answer")
-	}
-	if err := c.conn.GetLastError(); err != nil {
-		return n, nil, err
-	}
-	return n, answer, nil
+// search reads one page, or all. Without an error the server has said that it
+// is complete.
+func (f *fullFeed) search(ctx context.Context, controls []ldap.Control) (*tap.Result, error) {
+	c := f.c
+	r, err := c.conn.Stream(ctx, ldap.NewSearchRequest(c.o.Agreement.Base, ldap.ScopeWholeSubtree, ldap.NeverDerefAliases, 0, 0, false,
+		c.filter, c.mapper.attributes(c.facts.KeyAttribute), controls), tap.Handler{Entry: f.entry})
+	c.facts.Referrals += r.Referrals
+	return r, err
 }
 
-// of takes over an entry that go-ldap has decoded.
-func (r *rawEntry) of(e *ldap.Entry) *rawEntry {
-	r.dn = append(r.dn[:0], e.DN...)
-	r.attrs = r.attrs[:0]
-	for _, a := range e.Attributes {
-		r.attrs = append(r.attrs, rawAttr{name: []byte(a.Name), values: a.ByteValues})
+// entry looks at an entry where it lies.
+func (f *fullFeed) entry(e *tap.Entry) error {
+	f.read++
+	l, err := f.c.mapper.look(e)
+	if err != nil {
+		return f.fault(err)
 	}
-	return r
+	if ids := f.c.mapper.chosen[0]; len(ids) > 1 && f.strange < 10 {
+		f.strange++
+		f.c.o.Log.Warn(fmt.Sprintf("%s: %s has %d user ids", f.c.o.Agreement.Name, e.DN, len(ids)))
+	}
+	switch {
+	case l.parts:
+		return f.parts.add(e.Message)
+	case f.a.Known(l.key, l.hash):
+		return nil
+	}
+	return f.spool.add(e.Message)
+}
+
+// complete reads the rest of the values of those entries that came in parts.
+func (f *fullFeed) complete(ctx context.Context, m *mapper) error {
+	e := new(tap.Entry)
+	for {
+		message, err := f.parts.next()
+		if err == io.EOF {
+			return nil
+		}
+		if err == nil {
+			err = e.Decode(message)
+		}
+		if err == nil {
+			err = f.c.do(ctx, func() error { return f.c.completeValues(m, e) })
+		}
+		if err != nil {
+			return err
+		}
+		l, err := m.look(e)
+		if err != nil {
+			return f.fault(err)
+		}
+		if f.a.Known(l.key, l.hash) {
+			continue
+		}
+		if err := f.yield(m, e); err != nil {
+			return err
+		}
+	}
+}
+
+// completeValues reads the rest of each attribute of which only a part came,
+// as long as that makes sense.
+func (c *Client) completeValues(m *mapper, e *tap.Entry) error {
+	for i := range e.Attributes {
+		a := &e.Attributes[i]
+		name, r, ok := a.Range()
+		if !ok || m.slots[strings.ToLower(name)] == nil {
+			continue
+		}
+		values := a.Values[:len(a.Values):len(a.Values)]
+		for next := 0; r.Last >= 0 && len(values) <= maxValues; {
+			if r.First != next {
+				return fmt.Errorf("the entry %s: the values of %s from %d on came where those from %d on were asked for", shorten(string(e.DN)), name, r.First, next)
+			}
+			next = r.Last + 1
+			more, err := c.readOne(string(e.DN), []string{r.Next(name)})
+			if err != nil {
+				return fmt.Errorf("reading the rest of %s of %s: %w", name, shorten(string(e.DN)), err)
+			}
+			found := false
+			for _, b := range more.Attributes {
+				n, part, ok := tap.Attribute{Name: []byte(b.Name)}.Range()
+				if ok && strings.EqualFold(n, name) {
+					values, r, found = append(values, b.ByteValues...), part, true
+				}
+			}
+			if !found {
+				return fmt.Errorf("the entry %s: the server does not give the values of %s from %d on", shorten(string(e.DN)), name, next)
+			}
+		}
+		a.Name, a.Values = []byte(name), values
+	}
+	return nil
 }
 
 // explainSearch says what an administrator can do about a refused search.
@@ -143,6 +295,8 @@ func (c *Client) explainSearch(e *ldap.Error, err error) error {
 		return fmt.Errorf("%w: %s may not search there", err, c.bindName())
 	case ldap.LDAPResultReferral:
 		return fmt.Errorf("%w: the server does not hold that base and names another; name that one in `servers`", err)
+	case ldap.LDAPResultBusy, ldap.LDAPResultUnavailable:
+		return fmt.Errorf("%w: the server is busy or going down: the next sync will tell", err)
 	}
 	return err
 }

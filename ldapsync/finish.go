@@ -110,7 +110,7 @@ func (e *ending) parkAbsent(ctx context.Context) error {
 	if err := e.tx.SyncObserve(e.state.Name, e.grown()); err != nil {
 		return err
 	}
-	return e.eachUnseen(ctx, func(*heldPerson) bool { return true }, func(keys []string) error {
+	return e.eachUnseen(ctx, func(int) bool { return true }, func(keys []string) error {
 		people, err := e.tx.SyncPeople(keys)
 		if err != nil {
 			return err
@@ -125,8 +125,8 @@ func (e *ending) parkAbsent(ctx context.Context) error {
 
 func (e *ending) parkOne(c *roster.Changes, p roster.Person) {
 	key, err := parseKey(p.Key)
-	h := e.index.find(key)
-	if err != nil || h == nil || h.is(flagSeen) || p.Agreement != e.state.Name {
+	i := e.index.find(key)
+	if err != nil || i < 0 || e.index.is(i, flagSeen) || p.Agreement != e.state.Name {
 		return
 	}
 	c.Mentioned = append(c.Mentioned, p.Key)
@@ -135,7 +135,7 @@ func (e *ending) parkOne(c *roster.Changes, p roster.Person) {
 		c.Put = append(c.Put, p)
 		return
 	}
-	if l, ok := e.lossOf(h, p); ok {
+	if l, ok := e.lossOf(i, p); ok {
 		c.Park = append(c.Park, l)
 	}
 	if p.Status == user.Inactive && p.InactiveReason != user.Absent && !p.InFlight {
@@ -145,9 +145,9 @@ func (e *ending) parkOne(c *roster.Changes, p roster.Person) {
 }
 
 // lossOf returns what an unseen person loses.
-func (e *ending) lossOf(h *heldPerson, p roster.Person) (roster.Loss, bool) {
-	kind := e.kindOf(h)
-	return roster.Loss{Agreement: e.state.Name, Key: p.Key, Kind: kind, UserID: p.UserID, DN: p.DN, Value: e.replaced[h.key].Key,
+func (e *ending) lossOf(i int, p roster.Person) (roster.Loss, bool) {
+	kind := e.kindOf(e.index, i)
+	return roster.Loss{Agreement: e.state.Name, Key: p.Key, Kind: kind, UserID: p.UserID, DN: p.DN, Value: e.replaced[e.index.held[i].key].Key,
 		Evidence: "inferred", Server: e.facts.Server, Since: e.start, Hash: p.Hash}, kind != ""
 }
 
@@ -189,7 +189,7 @@ func (e *ending) accepts(k roster.Kind) bool {
 func (e *ending) pretend(ctx context.Context, tx Reader) error {
 	e.result = e.run.result
 	losses := e.parked
-	err := e.eachUnseen(ctx, func(h *heldPerson) bool { return e.kindOf(h) != "" }, func(keys []string) error {
+	err := e.eachUnseen(ctx, func(i int) bool { return e.kindOf(e.index, i) != "" }, func(keys []string) error {
 		people, err := tx.SyncPeople(keys)
 		for _, p := range people {
 			if k, err := parseKey(p.Key); err == nil && p.Agreement == e.state.Name {

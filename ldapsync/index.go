@@ -2,7 +2,7 @@ package ldapsync
 
 import (
 	"bytes"
-	"cmp"
+	"math/bits"
 	"slices"
 	"time"
 
@@ -10,80 +10,130 @@ import (
 	"github.com/dirpin/dirpin/internal/user"
 )
 
-// index is what a run holds of everyone in the agreement: 32 bytes a person,
-// sorted by key.
-type index struct{ held []heldPerson }
-
-type heldPerson struct {
-	key   rawKey
-	hash  uint64
-	flags flags
+// index is what a run holds of everyone in the agreement: 24 bytes a person,
+// sorted by key, and a bit for each flag that somebody has.
+type index struct {
+	held  []heldPerson
+	flags [flagCount]bitset
 }
 
-type flags uint8
+type heldPerson struct {
+	key  rawKey
+	hash uint64
+}
+
+type flag int
 
 const (
-	flagInactive flags = 1 << iota
-	flagAbsent         // inactive because absent
-	flagPending        // some loss is pending
-	flagExcluded       // no user; to be left alone
-	flagDue            // absent for as long as the grace, this run included
-	flagSeen
+	flagSeen     flag = iota
+	flagInactive      // not active
+	flagAbsent        // inactive because absent
+	flagPending       // some loss is pending
+	flagExcluded      // no user; to be left alone
+	flagDue           // absent for as long as the grace, this run included
+	flagCount
 )
+
+// bitset has no memory until a bit of it is set.
+type bitset []uint64
+
+func (b bitset) has(i int) bool { return b != nil && b[i/64]>>(i%64)&1 != 0 }
 
 // loadIndex reads everyone of the agreement. grown is how much longer the
 // absent ones are absent if this run ends without seeing them.
 func loadIndex(r Reader, agreement string, grown, grace time.Duration) (*index, error) {
-	x := new(index)
-	err := r.SyncIndex(agreement, func(h roster.Held) error {
+	n, err := r.SyncCount(agreement)
+	if err != nil {
+		return nil, err
+	}
+	x := &index{held: make([]heldPerson, 0, n)} // at once: growing would take twice the memory
+	type exception struct {
+		key   rawKey
+		flags [flagCount]bool
+	}
+	var exceptions []exception
+	err = r.SyncIndex(agreement, func(h roster.Held) error {
 		key, err := parseKey(h.Key)
 		if err != nil {
 			return err
 		}
-		p := heldPerson{key: key, hash: h.Hash}
-		if h.Inactive != "" {
-			p.flags |= flagInactive
+		x.held = append(x.held, heldPerson{key, h.Hash})
+		e := exception{key: key}
+		e.flags[flagInactive] = h.Inactive != ""
+		e.flags[flagAbsent] = h.Inactive == user.Absent
+		e.flags[flagDue] = h.Inactive == user.Absent && grace > 0 && h.Absent+grown >= grace
+		e.flags[flagPending] = h.Pending
+		e.flags[flagExcluded] = h.Excluded
+		if e.flags != [flagCount]bool{} {
+			exceptions = append(exceptions, e)
 		}
-		if h.Inactive == user.Absent {
-			p.flags |= flagAbsent
-			if grace > 0 && h.Absent+grown >= grace {
-				p.flags |= flagDue
-			}
-		}
-		if h.Pending {
-			p.flags |= flagPending
-		}
-		if h.Excluded {
-			p.flags |= flagExcluded
-		}
-		x.held = append(x.held, p)
 		return nil
 	})
-	slices.SortFunc(x.held, func(a, b heldPerson) int { return bytes.Compare(a.key[:], b.key[:]) })
-	return x, err
-}
-
-// find returns the person of a key, or nil.
-func (x *index) find(key rawKey) *heldPerson {
-	i, ok := slices.BinarySearchFunc(x.held, key, func(h heldPerson, k rawKey) int { return cmp.Compare(bytes.Compare(h.key[:], k[:]), 0) })
-	if !ok {
-		return nil
+	if err != nil {
+		return nil, err
 	}
-	return &x.held[i]
+	slices.SortFunc(x.held, func(a, b heldPerson) int { return bytes.Compare(a.key[:], b.key[:]) })
+	for _, e := range exceptions {
+		i := x.find(e.key)
+		for f, set := range e.flags {
+			if set {
+				x.set(i, flag(f))
+			}
+		}
+	}
+	return x, nil
 }
 
-func (h *heldPerson) is(f flags) bool { return h.flags&f != 0 }
+// find returns the number of the person with that key, or -1.
+func (x *index) find(key rawKey) int {
+	i, ok := slices.BinarySearchFunc(x.held, key, func(h heldPerson, k rawKey) int { return bytes.Compare(h.key[:], k[:]) })
+	if !ok {
+		return -1
+	}
+	return i
+}
+
+func (x *index) set(i int, f flag) {
+	if x.flags[f] == nil {
+		x.flags[f] = make(bitset, (len(x.held)+63)/64)
+	}
+	x.flags[f][i/64] |= 1 << (i % 64)
+}
+
+// is tells whether a person has one of the flags.
+func (x *index) is(i int, flags ...flag) bool {
+	for _, f := range flags {
+		if x.flags[f].has(i) {
+			return true
+		}
+	}
+	return false
+}
 
 // settled tells whether an entry with this content is nothing new.
-func (h *heldPerson) settled(hash uint64) bool {
-	return h.hash == hash && hash != 0 && !h.is(flagPending|flagAbsent)
+func (x *index) settled(i int, hash uint64) bool {
+	return x.held[i].hash == hash && hash != 0 && !x.flags[flagPending].has(i) && !x.flags[flagAbsent].has(i)
 }
 
+// forgetSeen begins anew.
+func (x *index) forgetSeen() { clear(x.flags[flagSeen]) }
+
 // unseen calls f for everyone whom the answer did not have.
-func (x *index) unseen(f func(*heldPerson)) {
-	for i := range x.held {
-		if h := &x.held[i]; !h.is(flagSeen | flagExcluded) {
-			f(h)
+func (x *index) unseen(f func(i int)) {
+	for from := 0; from < len(x.held); from += 64 {
+		missing := ^uint64(0)
+		if b := x.flags[flagSeen]; b != nil {
+			missing &^= b[from/64]
+		}
+		if b := x.flags[flagExcluded]; b != nil {
+			missing &^= b[from/64]
+		}
+		for ; missing != 0; missing &= missing - 1 {
+			i := from + bits.TrailingZeros64(missing)
+			if i >= len(x.held) {
+				return
+			}
+			f(i)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package ldapsync
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"strconv"
@@ -13,23 +14,12 @@ import (
 	"github.com/dirpin/dirpin/config"
 	"github.com/dirpin/dirpin/internal/roster"
 	"github.com/dirpin/dirpin/internal/user"
+	"github.com/dirpin/dirpin/ldapsync/tap"
 )
 
 // mappingVersion is part of every content hash: raised when the same entry
 // becomes another person by a newer dirpin.
 const mappingVersion = "1"
-
-// rawEntry is an entry as a feed reads it. Its bytes are valid until the next
-// one.
-type rawEntry struct {
-	dn    []byte
-	attrs []rawAttr
-}
-
-type rawAttr struct {
-	name   []byte
-	values [][]byte
-}
 
 // rule says which attributes a field is taken from: the first that has a value.
 type rule struct {
@@ -58,9 +48,24 @@ type mapper struct {
 	slots     map[string][]slot
 	print     string
 
-	values [][][][]byte // of the entry at hand, by rule and source
+	// Of the entry at hand.
+	values [][][][]byte // by rule and source, as they came
+	chosen [][][]byte   // by rule: sorted, each once, none blank
+	from   []int        // by rule: the source they are of
 	lower  []byte
 	buf    []byte
+}
+
+// look is what a first look at an entry finds: enough to tell whether it is
+// new, and made without allocating anything.
+type look struct {
+	key      rawKey
+	hash     uint64 // of the content; 0: something cannot be taken
+	inactive string // reason
+	expires  time.Time
+	dnFault  string
+	faults   []Fault
+	parts    bool // only a part of some attribute's values came
 }
 
 func newMapper(kind, keyAttr string, a config.Attributes, s schema, seed uint64, agreement string) *mapper {
@@ -85,6 +90,7 @@ func newMapper(kind, keyAttr string, a config.Attributes, s schema, seed uint64,
 		m.rules = append(m.rules, r)
 		m.values = append(m.values, make([][][]byte, len(r.sources)))
 	}
+	m.chosen, m.from = make([][][]byte, len(m.rules)), make([]int, len(m.rules))
 	m.print = m.makeFingerprint()
 	return m
 }
@@ -120,71 +126,185 @@ func (m *mapper) makeFingerprint() string {
 	return fingerprint(texts...)
 }
 
+// clone returns a mapper for another goroutine.
+func (m *mapper) clone() *mapper {
+	c := *m
+	c.values = make([][][][]byte, len(m.values))
+	for i := range c.values {
+		c.values[i] = make([][][]byte, len(m.values[i]))
+	}
+	c.chosen, c.from, c.lower, c.buf = make([][][]byte, len(m.chosen)), make([]int, len(m.from)), nil, nil
+	return &c
+}
+
 // accountFacts are the values of an entry that no rule asks for; nil where it
 // shows none.
 type accountFacts struct{ key, inactive, expires []byte }
 
-// gather sorts the entry's attributes into the rules' sources.
-func (m *mapper) gather(e *rawEntry) (f accountFacts) {
+// gather sorts the entry's attributes into the rules' sources. parts tells
+// whether of some only a part of the values came (Range).
+func (m *mapper) gather(e *tap.Entry) (f accountFacts, parts bool) {
 	for i := range m.values {
 		clear(m.values[i])
 	}
-	for _, a := range e.attrs {
-		if len(a.values) == 0 {
-			continue
-		}
-		m.lower = append(m.lower[:0], a.name...)
+	for i := range e.Attributes {
+		a := &e.Attributes[i]
+		m.lower = append(m.lower[:0], a.Name...)
 		for i, c := range m.lower {
 			if 'A' <= c && c <= 'Z' {
 				m.lower[i] = c + 'a' - 'A'
 			}
 		}
-		switch string(m.lower) {
-		case m.key:
-			f.key = a.values[0]
-		case m.inactive:
-			f.inactive = a.values[0]
-		case m.expires:
-			f.expires = a.values[0]
+		name := m.lower
+		if whole, part, ok := ranged(name); ok && m.slots[whole] != nil {
+			name = append(m.lower[:0], whole...)
+			parts = parts || part.First != 0 || part.Last >= 0
 		}
-		for _, s := range m.slots[string(m.lower)] {
-			m.values[s.rule][s.source] = a.values
+		if len(a.Values) == 0 {
+			continue
+		}
+		switch string(name) {
+		case m.key:
+			f.key = a.Values[0]
+		case m.inactive:
+			f.inactive = a.Values[0]
+		case m.expires:
+			f.expires = a.Values[0]
+		}
+		for _, s := range m.slots[string(name)] {
+			m.values[s.rule][s.source] = a.Values
 		}
 	}
-	return f
+	return f, parts
+}
+
+// ranged reads a range option where there is one.
+func ranged(name []byte) (string, tap.Range, bool) {
+	if !bytes.Contains(name, []byte(";range=")) {
+		return "", tap.Range{}, false
+	}
+	return tap.Attribute{Name: name}.Range()
+}
+
+// look looks at an entry. The error is about the directory as a whole: an entry
+// without key.
+func (m *mapper) look(e *tap.Entry) (l look, err error) {
+	account, parts := m.gather(e)
+	l.parts = parts
+	if account.key == nil {
+		return l, fmt.Errorf("the entry %s shows no %s: the bind account must be allowed to read it", shorten(strings.ToValidUTF8(string(e.DN), "?")), m.key)
+	}
+	if l.key, err = keyFrom(m.kind, account.key); err != nil {
+		return l, fmt.Errorf("the entry %s: %w", shorten(strings.ToValidUTF8(string(e.DN), "?")), err)
+	}
+	if l.dnFault = faultIn("the DN", e.DN, maxDN); l.dnFault != "" {
+		return l, nil
+	}
+	m.lookInactive(&l, account)
+	m.buf = append(m.buf[:0], m.print...)
+	m.buf = appendField(m.buf, e.DN)
+	m.buf = appendField(m.buf, l.inactive)
+	m.buf = appendField(m.buf, account.expires)
+	for i := range m.rules {
+		m.choose(&l, i)
+		m.buf = binary.LittleEndian.AppendUint32(m.buf, uint32(len(m.chosen[i])))
+		for _, v := range m.chosen[i] {
+			m.buf = appendField(m.buf, v)
+		}
+	}
+	if len(l.faults) == 0 && !parts {
+		l.hash = max(1, xxh3.HashSeed(m.buf, m.seed))
+	}
+	return l, nil
+}
+
+func (m *mapper) lookInactive(l *look, account accountFacts) {
+	disabled := false
+	switch m.kind {
+	case KindAD:
+		flags, ok := number(account.inactive)
+		if !ok {
+			// Every account has it. Hidden, it says nothing, and must not make
+			// disabled people active.
+			l.faults = append(l.faults, Fault{user.FieldStatus, "userAccountControl cannot be read"})
+			return
+		}
+		disabled = flags&2 != 0
+		l.expires = fileTime(account.expires)
+	case Kind389:
+		disabled = bytes.EqualFold(account.inactive, []byte("true"))
+	}
+	switch {
+	case disabled:
+		l.inactive = user.Disabled
+	case !l.expires.IsZero() && !l.expires.After(m.now()):
+		l.inactive = user.Expired
+	}
+}
+
+// number reads a decimal number.
+func number(value []byte) (int64, bool) {
+	n, err := strconv.ParseInt(string(value), 10, 64)
+	return n, err == nil
+}
+
+// fileTime reads a time as Active Directory writes it: steps of 100 ns since
+// 1601. Zero is never, and so are the largest number and what is none.
+func fileTime(value []byte) time.Time {
+	const (
+		second   = 10_000_000
+		from1601 = 11_644_473_600 // seconds from there to 1970
+		forever  = 1<<63 - 1
+	)
+	n, ok := number(value)
+	if !ok || n <= 0 || n == forever {
+		return time.Time{}
+	}
+	return time.Unix(n/second-from1601, n%second*100).UTC()
+}
+
+// choose takes a field's values from the first source that has one.
+func (m *mapper) choose(l *look, i int) {
+	r := &m.rules[i]
+	m.chosen[i], m.from[i] = m.chosen[i][:0], 0
+	for j, raw := range m.values[i] {
+		var fault string
+		m.chosen[i], fault = choose(m.chosen[i], r.field, r.sources[j].asked, raw)
+		if fault != "" {
+			l.faults = append(l.faults, Fault{r.field, fault})
+			m.chosen[i] = m.chosen[i][:0]
+			return
+		}
+		if len(m.chosen[i]) > 0 {
+			m.from[i] = j
+			return
+		}
+	}
 }
 
 // entry maps one entry. The error is about the directory as a whole: an entry
 // without key.
-func (m *mapper) entry(e *rawEntry) (*Entry, error) {
-	account := m.gather(e)
-	if account.key == nil {
-		return nil, fmt.Errorf("the entry %s shows no %s: the bind account must be allowed to read it", shorten(strings.ToValidUTF8(string(e.dn), "?")), m.key)
-	}
-	text, err := keyText(m.kind, account.key)
+func (m *mapper) entry(e *tap.Entry) (*Entry, error) {
+	l, err := m.look(e)
 	if err != nil {
-		return nil, fmt.Errorf("the entry %s: %w", shorten(strings.ToValidUTF8(string(e.dn), "?")), err)
+		return nil, err
 	}
-	out := &Entry{}
+	out := &Entry{Faults: l.faults}
 	p := &out.Person
-	p.Key, p.Agreement, p.Status = text, m.agreement, user.Active
-	if detail := faultIn("the DN", e.dn, maxDN); detail != "" {
-		out.Refuse = m.refuse(p, "fault", detail)
+	p.Key, p.Agreement, p.Status = l.key.text(m.kind), m.agreement, user.Active
+	if l.dnFault != "" {
+		out.Refuse = m.refuse(p, "fault", l.dnFault)
 		return out, nil
 	}
-	p.DN = string(e.dn)
+	p.DN = string(e.DN)
 	p.DNNorm = normalDN(p.DN)
-	m.mapInactive(out, account)
-	m.buf = m.buf[:0]
-	m.hashField(m.print)
-	m.hashField(p.DN)
-	m.hashField(p.InactiveReason)
-	m.hashField(string(account.expires))
-	for i := range m.rules {
-		m.mapField(out, i)
+	p.Expires = l.expires
+	if l.inactive != "" {
+		p.Status, p.InactiveReason = user.Inactive, l.inactive
 	}
-	if len(out.Faults) == 0 {
-		p.Hash = max(1, xxh3.HashSeed(m.buf, m.seed))
+	p.Hash = l.hash
+	for i := range m.rules {
+		m.fill(out, i)
 	}
 	m.checkUserID(out)
 	return out, nil
@@ -212,95 +332,43 @@ func (m *mapper) refuse(p *roster.Person, reason, detail string) *roster.Reject 
 	return &roster.Reject{Agreement: m.agreement, Key: p.Key, DN: p.DN, UserID: p.UserID, Reason: reason, Detail: detail}
 }
 
-func (m *mapper) mapInactive(out *Entry, account accountFacts) {
-	p := &out.Person
-	disabled := false
-	switch m.kind {
-	case KindAD:
-		flags, err := strconv.ParseInt(string(account.inactive), 10, 64)
-		if err != nil {
-			// Every account has it. Hidden, it says nothing, and must not make
-			// disabled people active.
-			out.Faults = append(out.Faults, Fault{user.FieldStatus, "userAccountControl cannot be read"})
-			return
-		}
-		disabled = flags&2 != 0
-		p.Expires = fileTime(account.expires)
-	case Kind389:
-		disabled = bytes.EqualFold(account.inactive, []byte("true"))
-	}
-	switch {
-	case disabled:
-		p.Status, p.InactiveReason = user.Inactive, user.Disabled
-	case !p.Expires.IsZero() && !p.Expires.After(m.now()):
-		p.Status, p.InactiveReason = user.Inactive, user.Expired
-	}
-}
-
-// fileTime reads a time as Active Directory writes it: steps of 100 ns since
-// 1601. Zero is never, and so are the largest number and what is none.
-func fileTime(value []byte) time.Time {
-	const (
-		second   = 10_000_000
-		from1601 = 11_644_473_600 // seconds from there to 1970
-		forever  = 1<<63 - 1
-	)
-	n, err := strconv.ParseInt(string(value), 10, 64)
-	if err != nil || n <= 0 || n == forever {
-		return time.Time{}
-	}
-	return time.Unix(n/second-from1601, n%second*100).UTC()
-}
-
-// mapField takes a field from the first source that has a value, and adds all
-// of that source's values to what is hashed.
-func (m *mapper) mapField(out *Entry, i int) {
-	r := &m.rules[i]
-	var values []string
-	var names []string
-	for j, raw := range m.values[i] {
-		var detail string
-		if values, detail = textValues(r.field, r.sources[j].asked, raw); detail != "" {
-			out.Faults = append(out.Faults, Fault{r.field, detail})
-			return
-		}
-		if len(values) > 0 {
-			names = r.sources[j].names
-			break
-		}
-	}
-	m.hashField(string(r.field))
-	for _, v := range values {
-		m.hashField(v)
-	}
-	if len(values) == 0 {
+// fill sets a field to the values that were chosen.
+func (m *mapper) fill(out *Entry, i int) {
+	if len(m.chosen[i]) == 0 {
 		return
 	}
-	if r.field == user.FieldDepartment {
+	field := m.rules[i].field
+	values := make([]string, len(m.chosen[i]))
+	for j, v := range m.chosen[i] {
+		values[j] = string(v)
+	}
+	if field == user.FieldManager {
+		for j, v := range values {
+			values[j] = normalDN(v)
+		}
+		slices.Sort(values)
+		values = slices.Compact(values)
+	}
+	if field == user.FieldDepartment {
 		out.Person.Departments = values
 		return
 	}
 	chosen := values[0]
 	if len(values) > 1 {
-		if v, ok := rdnValue(out.Person.DN, names); ok && slices.Contains(values, v) {
+		if v, ok := rdnValue(out.Person.DN, m.rules[i].sources[m.from[i]].names); ok && slices.Contains(values, v) {
 			chosen = v
 		}
 		if out.Choices == nil {
 			out.Choices = make(map[user.Field][]string)
 		}
-		out.Choices[r.field] = values
+		out.Choices[field] = values
 	}
-	setField(&out.Person, r.field, chosen)
+	setField(&out.Person, field, chosen)
 }
 
-// hashField adds a text and its length, so that no two lists of texts are the
+// appendField adds a text and its length, so that no two lists of texts are the
 // same bytes.
-func (m *mapper) hashField(s string) {
-	m.buf = appendField(m.buf, s)
-}
-
-func appendField(b []byte, s string) []byte {
-	n := len(s)
-	b = append(b, byte(n), byte(n>>8), byte(n>>16), byte(n>>24))
+func appendField[T string | []byte](b []byte, s T) []byte {
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(s)))
 	return append(b, s...)
 }

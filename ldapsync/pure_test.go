@@ -3,8 +3,6 @@ package ldapsync
 import (
 	"bytes"
 	"fmt"
-	"io"
-	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +13,7 @@ import (
 	"github.com/dirpin/dirpin/config"
 	"github.com/dirpin/dirpin/internal/roster"
 	"github.com/dirpin/dirpin/internal/user"
+	"github.com/dirpin/dirpin/ldapsync/tap"
 )
 
 func TestNormalDN(t *testing.T) {
@@ -74,15 +73,15 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-func raw(dn string, attributes ...string) *rawEntry {
-	e := &rawEntry{dn: []byte(dn)}
+func raw(dn string, attributes ...string) *tap.Entry {
+	e := &tap.Entry{DN: []byte(dn)}
 	for i := 0; i < len(attributes); i += 2 {
-		n := slices.IndexFunc(e.attrs, func(a rawAttr) bool { return string(a.name) == attributes[i] })
+		n := slices.IndexFunc(e.Attributes, func(a tap.Attribute) bool { return string(a.Name) == attributes[i] })
 		if n < 0 {
-			n = len(e.attrs)
-			e.attrs = append(e.attrs, rawAttr{name: []byte(attributes[i])})
+			n = len(e.Attributes)
+			e.Attributes = append(e.Attributes, tap.Attribute{Name: []byte(attributes[i])})
 		}
-		e.attrs[n].values = append(e.attrs[n].values, []byte(attributes[i+1]))
+		e.Attributes[n].Values = append(e.Attributes[n].Values, []byte(attributes[i+1]))
 	}
 	return e
 }
@@ -91,7 +90,7 @@ func TestDisabledByKind(t *testing.T) {
 	guid := strings.Repeat("g", 16)
 	for _, tt := range []struct {
 		kind    string
-		e       *rawEntry
+		e       *tap.Entry
 		reason  string
 		faulty  bool
 		manager string
@@ -110,7 +109,7 @@ func TestDisabledByKind(t *testing.T) {
 			t.Fatal(err)
 		}
 		if p := e.Person; p.InactiveReason != tt.reason || (p.Status == user.Inactive) != (tt.reason != "") || e.faulty(user.FieldStatus) != tt.faulty || p.ManagerDN != tt.manager || p.UserID != "a" || e.Refuse != nil {
-			t.Errorf("%s %s: %+v", tt.kind, tt.e.attrs, e)
+			t.Errorf("%s %s: %+v", tt.kind, tt.e.Attributes, e)
 		}
 	}
 }
@@ -125,7 +124,7 @@ func TestEntryWithoutKeyIsTheDirectorysFault(t *testing.T) {
 func TestHashIsOfTheContentOnly(t *testing.T) {
 	const uuid = "00112233-4455-6677-8899-aabbccddeeff"
 	m := newMapper(KindOpenLDAP, "entryUUID", withDefaults(config.Attributes{}, KindOpenLDAP), schema{}, 1, "corp")
-	hash := func(e *rawEntry) uint64 {
+	hash := func(e *tap.Entry) uint64 {
 		x, err := m.entry(e)
 		if err != nil || x.Person.Hash == 0 {
 			t.Fatal(x, err)
@@ -136,14 +135,14 @@ func TestHashIsOfTheContentOnly(t *testing.T) {
 	if base != hash(raw("uid=a,dc=x", "departmentNumber", "12", "mail", "2", "mail", "1", "uid", "a", "entryUUID", uuid, "userPassword", "x", "mail;lang-de", "3")) {
 		t.Error("the order of attributes, a tag or a password is in the hash")
 	}
-	for _, other := range []*rawEntry{
+	for _, other := range []*tap.Entry{
 		raw("uid=b,dc=x", "entryUUID", uuid, "uid", "a", "mail", "1", "mail", "2", "departmentNumber", "12"),
 		raw("uid=a,dc=x", "entryUUID", uuid, "uid", "a", "mail", "12", "departmentNumber", "12"),
 		raw("uid=a,dc=x", "entryUUID", uuid, "uid", "a", "mail", "1", "departmentNumber", "12"),
 		raw("uid=a,dc=x", "entryUUID", uuid, "uid", "a", "mail", "1", "mail", "2", "departmentNumber", "12", "telephoneNumber", "1"),
 	} {
 		if hash(other) == base {
-			t.Errorf("the same hash: %s %s", other.dn, other.attrs)
+			t.Errorf("the same hash: %s %s", other.DN, other.Attributes)
 		}
 	}
 }
@@ -153,7 +152,7 @@ func FuzzMapper(f *testing.F) {
 	f.Add([]byte("\xff\x00"), []byte("manager"), []byte("cn=\\"), []byte("00112233-4455-6677-8899-aabbccddeeff"))
 	f.Fuzz(func(t *testing.T, dn, name, value, key []byte) {
 		m := newMapper(KindOpenLDAP, "entryUUID", withDefaults(config.Attributes{}, KindOpenLDAP), schema{}, 1, "corp")
-		e, err := m.entry(&rawEntry{dn: dn, attrs: []rawAttr{{[]byte("entryUUID"), [][]byte{key}}, {name, [][]byte{value, []byte("second")}}}})
+		e, err := m.entry(&tap.Entry{DN: dn, Attributes: []tap.Attribute{{Name: []byte("entryUUID"), Values: [][]byte{key}}, {Name: name, Values: [][]byte{value, []byte("second")}}}})
 		if err != nil {
 			return
 		}
@@ -190,42 +189,6 @@ func TestTypeNames(t *testing.T) {
 	} {
 		if got := strings.Join(typeNames(def), " "); got != want {
 			t.Errorf("%s: %q, want %q", def, got, want)
-		}
-	}
-}
-
-func TestFramesThatAreTooLarge(t *testing.T) {
-	for _, tt := range []struct {
-		name string
-		sent []byte
-		ok   bool
-	}{
-		{"short", []byte{0x30, 2, 1, 2, 0x30, 0}, true},
-		{"long form", append([]byte{0x30, 0x82, 1, 0}, make([]byte, 256)...), true},
-		{"not LDAP", []byte("HTTP/1.1 400 Bad Request"), false},
-		{"65 MiB", []byte{0x30, 0x84, 4, 0x10, 0, 0, 1}, false},
-		{"overflow", []byte{0x30, 0x88, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, false},
-		{"indefinite", []byte{0x30, 0x80, 1}, false},
-		{"a length of nine bytes", []byte{0x30, 0x89, 0, 0, 0, 0, 0, 0, 0, 0, 1}, false},
-		{"second message bad", []byte{0x30, 1, 7, 0x31}, false},
-	} {
-		for step := 1; step <= len(tt.sent); step += max(1, len(tt.sent)/4) {
-			a, b := net.Pipe()
-			go func() {
-				for rest := tt.sent; len(rest) > 0; {
-					n, err := b.Write(rest[:min(step, len(rest))])
-					if err != nil {
-						break
-					}
-					rest = rest[n:]
-				}
-				b.Close()
-			}()
-			got, err := io.ReadAll(&frameConn{Conn: a})
-			if (err == nil) != tt.ok || tt.ok && !bytes.Equal(got, tt.sent) {
-				t.Errorf("%s in steps of %d: %d bytes, %v", tt.name, step, len(got), err)
-			}
-			a.Close()
 		}
 	}
 }

@@ -39,7 +39,7 @@ func Select(ctx context.Context, o Options, q *user.Query, yield func(*user.User
 		return err
 	}
 	s := &selector{run: r, matcher: q.Matcher(), yield: yield, shown: make(map[user.Field]bool), held: make(map[user.Field]bool)}
-	if err := r.dir.Entries(ctx, func(e *Entry) error { return s.take(ctx, e) }); err != nil {
+	if err := r.dir.Entries(ctx, Everything(func(e *Entry) error { return s.take(ctx, e) })); err != nil {
 		return err
 	}
 	if err := s.flush(ctx); err != nil {

@@ -26,6 +26,8 @@ type Reader interface {
 	// SyncAgreement returns what is known of the agreement: for one that is
 	// not known, its name alone.
 	SyncAgreement(name string) (roster.Agreement, error)
+	// SyncCount returns how many SyncIndex will yield, or a little more.
+	SyncCount(agreement string) (int, error)
 	// SyncIndex yields everyone of the agreement, and its exclusions, in any
 	// order, each key once.
 	SyncIndex(agreement string, yield func(roster.Held) error) error

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/dirpin/dirpin/internal/roster"
@@ -27,7 +28,7 @@ type run struct {
 	index   *index
 	batch   map[rawKey]*Entry
 	order   []rawKey // of the batch
-	usable  int      // entries that could be users
+	seen    seen
 	rejects map[rawKey]bool
 	waiting map[rawKey]bool // seen, with losses and no gain: counted when the guard has spoken
 	result  Result
@@ -72,15 +73,15 @@ func (r *run) all(ctx context.Context) error {
 	if err := r.checkIdentity(); err != nil {
 		return err
 	}
-	if err := r.dir.Entries(ctx, func(e *Entry) error { return r.take(ctx, e) }); err != nil {
+	if err := r.dir.Entries(ctx, Answer{Known: r.known, Again: r.again, Yield: func(e *Entry) error { return r.take(ctx, e) }, Unpaged: r.unpaged()}); err != nil {
 		return err // what was not written yet is not: it comes again
 	}
 	if err := r.flush(ctx); err != nil {
 		return err
 	}
+	r.countSeen()
 	r.o.OnProgress(r.result.Entries)
-	r.result.Referrals = r.dir.Facts().Referrals
-	if r.result.Entries > 0 && r.usable == 0 {
+	if r.result.Entries > 0 && r.seen.usable.Load() == 0 {
 		return directoryError(fmt.Errorf("%s: %s: none of the %d entries has a user id that can be taken: the bind account may not read it, or `attributes` names another one; nothing was changed",
 			a.Name, r.facts.Server, r.result.Entries))
 	}
@@ -167,28 +168,85 @@ func splitIdentity(id string) (context, key string) {
 	return id[:i], id[i+1:]
 }
 
-// take receives one entry of the answer.
-func (r *run) take(ctx context.Context, e *Entry) error {
-	r.result.Entries++
-	if r.result.Entries%1000 == 0 {
-		r.o.OnProgress(r.result.Entries)
+// seen counts what an answer shows. It is written by the goroutine that reads
+// the directory, usable by that which writes the store too.
+type seen struct {
+	entries   int
+	unchanged int
+	usable    atomic.Int64 // entries that could be users
+	anew      bool         // the answer was begun anew
+}
+
+// known looks at an entry before it is a person, on the goroutine that reads
+// the directory: most have not changed, and are done with.
+func (r *run) known(key [16]byte, hash uint64) bool {
+	if r.seen.entries++; r.seen.entries%1000 == 0 {
+		r.o.OnProgress(r.seen.entries)
 	}
+	i := r.index.find(key)
+	if i < 0 {
+		return false
+	}
+	r.index.set(i, flagSeen)
+	switch {
+	case r.index.is(i, flagExcluded):
+		return true
+	case r.o.Full || !r.index.settled(i, hash):
+		return false
+	}
+	r.seen.unchanged++
+	r.seen.usable.Add(1)
+	return true
+}
+
+// again forgets what was known of an answer that begins anew. Whoever was
+// written in the meantime comes again, unchanged.
+func (r *run) again() {
+	r.index.forgetSeen()
+	r.seen.entries, r.seen.unchanged = 0, 0
+	r.seen.anew = true
+}
+
+// countSeen adds what the answer showed to the result.
+func (r *run) countSeen() {
+	r.result.Entries = r.seen.entries
+	r.result.Unchanged += r.seen.unchanged
+	if r.seen.anew { // whoever was written before came again, unchanged
+		others := r.result.Added + r.result.Updated + r.result.Returned + len(r.rejects) + len(r.waiting)
+		r.result.Unchanged = max(0, min(r.result.Unchanged, r.result.Entries-others))
+	}
+	f := r.dir.Facts()
+	r.result.Referrals = f.Referrals
+	switch {
+	case f.Unpaged:
+		r.state.Paging = unpaged
+	case r.unpaged():
+		r.state.Paging = paged
+	}
+}
+
+// How the last answer came that was asked for without pages.
+const (
+	unpaged = "unpaged"
+	paged   = "paged"
+)
+
+// unpaged tells whether everything may be asked for at once: that is faster,
+// but not where the server has cut such an answer, or where much is to be
+// written while the directory is read.
+func (r *run) unpaged() bool {
+	s := &r.state
+	return !s.CompletedAt.IsZero() && !r.o.Full && s.MapFP == r.facts.MapFP && (s.Paging != paged || s.ScopeFP != r.facts.ScopeFP)
+}
+
+// take receives one entry of the answer that is not known.
+func (r *run) take(ctx context.Context, e *Entry) error {
 	key, err := parseKey(e.Person.Key)
 	if err != nil {
 		return directoryError(fmt.Errorf("%s: %s: %w", r.o.Agreement.Name, r.facts.Server, err))
 	}
 	if e.Refuse == nil {
-		r.usable++
-	}
-	if h := r.index.find(key); h != nil {
-		h.flags |= flagSeen
-		if h.is(flagExcluded) {
-			return nil
-		}
-		if e.Refuse == nil && !r.o.Full && h.settled(e.Person.Hash) {
-			r.result.Unchanged++
-			return nil
-		}
+		r.seen.usable.Add(1)
 	}
 	if _, again := r.batch[key]; !again {
 		r.order = append(r.order, key)
@@ -203,7 +261,7 @@ func (r *run) take(ctx context.Context, e *Entry) error {
 // flush writes the batch. Nothing is written while every entry so far is one
 // that cannot be a user: then the answer as a whole is at fault.
 func (r *run) flush(ctx context.Context) error {
-	if len(r.batch) == 0 || r.usable == 0 {
+	if len(r.batch) == 0 || r.seen.usable.Load() == 0 {
 		return nil
 	}
 	for {

@@ -2,6 +2,7 @@ package ldapsync_test
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -45,17 +46,30 @@ func (d *fakeDirectory) Present(_ context.Context, key, _ string) (bool, error) 
 	return d.hidden[key], nil
 }
 
-func (d *fakeDirectory) Entries(_ context.Context, yield func(*ldapsync.Entry) error) error {
+func (d *fakeDirectory) Entries(_ context.Context, a ldapsync.Answer) error {
 	for _, e := range d.entries {
 		c := *e
 		if d.hidden[c.Person.Key] {
 			continue
 		}
-		if err := yield(&c); err != nil {
+		hash := c.Person.Hash
+		if c.Refuse != nil {
+			hash = 0
+		}
+		if a.Known(rawKey(c.Person.Key), hash) {
+			continue
+		}
+		if err := a.Yield(&c); err != nil {
 			return err
 		}
 	}
 	return d.err
+}
+
+// rawKey is the bytes of a key.
+func rawKey(text string) (k [16]byte) {
+	hex.Decode(k[:], []byte(strings.ReplaceAll(text, "-", "")))
+	return k
 }
 
 func newBench(t *testing.T) *bench {

@@ -1,6 +1,7 @@
 package ldapsync
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"unicode"
@@ -15,7 +16,7 @@ const (
 	maxField  = 1024
 	maxUserID = 255
 	maxDN     = 8 << 10
-	maxValues = 1000 // of one field
+	maxValues = 5000 // of one field
 )
 
 // faultIn says why a value cannot be taken, without quoting it; "" if it can.
@@ -23,22 +24,43 @@ func faultIn(name string, value []byte, most int) string {
 	if len(value) > most {
 		return fmt.Sprintf("%s: %d bytes; at most %d are taken", name, len(value), most)
 	}
-	if !utf8.Valid(value) {
-		return fmt.Sprintf("%s: %d bytes that are not UTF-8", name, len(value))
-	}
-	for _, c := range string(value) {
-		if unicode.IsControl(c) {
-			return fmt.Sprintf("%s: %d bytes with the control character %U", name, len(value), c)
+	for i := 0; i < len(value); {
+		r, n := rune(value[i]), 1
+		if r >= utf8.RuneSelf {
+			r, n = utf8.DecodeRune(value[i:])
 		}
+		switch {
+		case r == utf8.RuneError && n == 1:
+			return fmt.Sprintf("%s: %d bytes that are not UTF-8", name, len(value))
+		case r < ' ' || r >= 0x7f && unicode.IsControl(r):
+			return fmt.Sprintf("%s: %d bytes with the control character %U", name, len(value), r)
+		}
+		i += n
 	}
 	return ""
 }
 
-// textValues returns the values of an attribute that are not blank, sorted,
-// each once; or what is wrong with one of them.
-func textValues(field user.Field, attribute string, raw [][]byte) (values []string, fault string) {
+// blank tells whether a value is nothing but spaces: user.Fold leaves nothing
+// of it.
+func blank(value []byte) bool {
+	for i := 0; i < len(value); {
+		r, n := utf8.DecodeRune(value[i:])
+		switch {
+		case r < utf8.RuneSelf && !unicode.IsSpace(r), unicode.IsLetter(r):
+			return false
+		case r >= utf8.RuneSelf:
+			return user.Fold(string(value)) == "" // what becomes a space is its to say
+		}
+		i += n
+	}
+	return true
+}
+
+// choose adds the values of an attribute that are not blank, sorted, each once;
+// or says what is wrong with one of them.
+func choose(values [][]byte, field user.Field, attribute string, raw [][]byte) (_ [][]byte, fault string) {
 	if len(raw) > maxValues {
-		return nil, fmt.Sprintf("%s: %d values; at most %d are taken", attribute, len(raw), maxValues)
+		return values, fmt.Sprintf("%s: %d values; at most %d are taken", attribute, len(raw), maxValues)
 	}
 	most := maxField
 	switch field {
@@ -49,20 +71,15 @@ func textValues(field user.Field, attribute string, raw [][]byte) (values []stri
 	}
 	for _, v := range raw {
 		if fault := faultIn(attribute, v, most); fault != "" {
-			return nil, fault
+			return values, fault
 		}
-		s := string(v)
-		if user.Fold(s) == "" {
-			continue
+		if !blank(v) {
+			values = append(values, v)
 		}
-		if field == user.FieldManager {
-			s = normalDN(s)
-		}
-		values = append(values, s)
 	}
 	if len(values) > 1 {
-		slices.Sort(values)
-		values = slices.Compact(values)
+		slices.SortFunc(values, bytes.Compare)
+		values = slices.CompactFunc(values, bytes.Equal)
 	}
 	return values, ""
 }
@@ -99,8 +116,8 @@ func fieldOf(p *roster.Person, f user.Field) *string {
 
 func setField(p *roster.Person, f user.Field, value string) { *fieldOf(p, f) = value }
 
-// blank empties a field.
-func blank(p *roster.Person, f user.Field) {
+// empty empties a field.
+func empty(p *roster.Person, f user.Field) {
 	if f == user.FieldDepartment {
 		p.Departments = nil
 		return

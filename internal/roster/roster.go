@@ -42,6 +42,7 @@ type Agreement struct {
 	ScopeFP      string    // fingerprint of whom the agreement is about
 	MapFP        string    // fingerprint of the mapping
 	Server       string    // that gave the last complete answer
+	Paging       string    // what became of the last answer that was not to come in pages: unpaged, or paged because it was cut
 	CompletedAt  time.Time // when the last complete answer ended; zero: never
 
 	Feed        string        // that gave the last complete answer: full, syncrepl, dirsync, usn

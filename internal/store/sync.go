@@ -19,16 +19,25 @@ func (t *Tx) SyncAgreement(name string) (roster.Agreement, error) {
 	a := roster.Agreement{Name: name}
 	var seed, completed, full, took, behind, refused, until int64
 	err := t.row(`SELECT seq, kind, key_attribute, directory, seed, scope_fp, map_fp, server, completed_at,
-			feed, full_at, full_took_ms, context, behind_since, refused_at, full_until FROM agreements WHERE name = ?`, name).
+			paging, feed, full_at, full_took_ms, context, behind_since, refused_at, full_until FROM agreements WHERE name = ?`, name).
 		Scan(&a.Seq, &a.Kind, &a.KeyAttribute, &a.Directory, &seed, &a.ScopeFP, &a.MapFP, &a.Server, &completed,
-			&a.Feed, &full, &took, &a.Context, &behind, &refused, &until)
+			&a.Paging, &a.Feed, &full, &took, &a.Context, &behind, &refused, &until)
 	if errors.Is(err, sql.ErrNoRows) {
 		return a, nil
+	}
+	if err != nil {
+		return a, err
 	}
 	a.Seed, a.CompletedAt = uint64(seed), fromMilli(completed)
 	a.FullAt, a.FullTook, a.BehindSince = fromMilli(full), time.Duration(took)*time.Millisecond, fromMilli(behind)
 	a.RefusedAt, a.FullUntil = fromMilli(refused), fromMilli(until)
-	return a, err
+	return a, nil
+}
+
+// SyncCount returns how many SyncIndex yields, and perhaps a few more.
+func (t *Tx) SyncCount(agreement string) (n int, err error) {
+	err = t.row("SELECT (SELECT count(*) FROM users WHERE agreement = ?1) + (SELECT count(*) FROM exclusions WHERE agreement = ?1)", agreement).Scan(&n)
+	return n, err
 }
 
 // SyncIndex yields everyone of the agreement, and its exclusions.
@@ -245,8 +254,8 @@ func (t *Tx) SyncAdvance(agreement string, seq int64) error {
 // SyncSave keeps all fields of the agreement but Seq.
 func (t *Tx) SyncSave(a roster.Agreement) error {
 	_, err := t.exec(`UPDATE agreements SET kind = ?, key_attribute = ?, directory = ?, seed = ?, scope_fp = ?, map_fp = ?, server = ?, completed_at = ?,
-		feed = ?, full_at = ?, full_took_ms = ?, context = ?, behind_since = ?, refused_at = ?, full_until = ? WHERE name = ?`,
+		paging = ?, feed = ?, full_at = ?, full_took_ms = ?, context = ?, behind_since = ?, refused_at = ?, full_until = ? WHERE name = ?`,
 		a.Kind, a.KeyAttribute, a.Directory, int64(a.Seed), a.ScopeFP, a.MapFP, a.Server, milli(a.CompletedAt),
-		a.Feed, milli(a.FullAt), a.FullTook.Milliseconds(), a.Context, milli(a.BehindSince), milli(a.RefusedAt), milli(a.FullUntil), a.Name)
+		a.Paging, a.Feed, milli(a.FullAt), a.FullTook.Milliseconds(), a.Context, milli(a.BehindSince), milli(a.RefusedAt), milli(a.FullUntil), a.Name)
 	return err
 }

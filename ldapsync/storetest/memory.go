@@ -131,6 +131,11 @@ func (t *tx) SyncAgreement(name string) (roster.Agreement, error) {
 	return a, nil
 }
 
+func (t *tx) SyncCount(agreement string) (n int, err error) {
+	err = t.SyncIndex(agreement, func(roster.Held) error { n++; return nil })
+	return n, err
+}
+
 func (t *tx) SyncIndex(agreement string, yield func(roster.Held) error) error {
 	for _, p := range t.s.People {
 		if p.Agreement != agreement || p.Key == "" {

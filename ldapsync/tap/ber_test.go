@@ -134,6 +134,19 @@ func TestWalk(t *testing.T) {
 	}
 }
 
+func TestDecodeTakesOneMessage(t *testing.T) {
+	msg := short.entry(1, "dc=x", short.attribute("cn", "a"))
+	e := new(Entry)
+	if err := e.Decode(msg); err != nil || !bytes.Equal(e.Message, msg) || string(e.Value("cn")) != "a" {
+		t.Errorf("%+v, %v", e, err)
+	}
+	for _, bad := range [][]byte{nil, msg[:3], msg[:len(msg)-1], append(msg, 0), short.done(1, 0)} {
+		if err := e.Decode(bad); !errors.Is(err, ErrProtocol) {
+			t.Errorf("%x: %v", bad, err)
+		}
+	}
+}
+
 func decode(msg []byte) (*Entry, error) {
 	f, err := peek(msg)
 	if err != nil {

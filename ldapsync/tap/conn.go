@@ -124,6 +124,15 @@ func (c *Conn) Close() error {
 	return c.Conn.Close()
 }
 
+// Abort closes the socket at once, without a word to the server: Close may wait
+// seconds for one that takes no bytes.
+func (c *Conn) Abort() error {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	return c.wire.Conn.Close()
+}
+
 // Write sends requests. It must hold whole messages, as the writes of go-ldap
 // do: a message id is bound to its handler here.
 func (c *Conn) Write(p []byte) (int, error) {
@@ -163,27 +172,33 @@ func (c *Conn) owe(by int) {
 	c.wire.owe(c.owing > 0)
 }
 
-// received keeps account of an answer, and returns the handler that it is for.
-func (c *Conn) received(f frame) *Binding {
-	final := f.op != opEntry && f.op != opReference && f.op != opIntermediate
-	if !final && c.readOp != nil && c.readID == f.id {
-		return c.readOp.b
+// handler returns the handler that an answer is for.
+func (c *Conn) handler(f frame) *Binding {
+	if c.readOp == nil || c.readID != f.id {
+		c.mu.Lock()
+		c.readID, c.readOp = f.id, c.open[f.id]
+		c.mu.Unlock()
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	q := c.open[f.id]
-	c.readID, c.readOp = f.id, q
-	if q == nil {
+	if c.readOp == nil {
 		return nil
 	}
-	if final {
-		c.readOp = nil
+	return c.readOp.b
+}
+
+// received keeps account of an answer that has come as a whole.
+func (c *Conn) received(f frame) {
+	if f.op == opEntry || f.op == opReference || f.op == opIntermediate {
+		return // more will come
+	}
+	c.readOp = nil
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if q := c.open[f.id]; q != nil {
 		delete(c.open, f.id)
 		if !q.quiet {
 			c.owe(-1)
 		}
 	}
-	return q.b
 }
 
 // Read returns bytes of the messages that pass. While entries stream in, it
@@ -224,7 +239,7 @@ func (c *Conn) advance() error {
 		return tooLarge("a message of %d bytes; at most %d are taken", f.size, c.most)
 	}
 	c.wire.hot = f.op == opEntry
-	b := c.received(f)
+	b := c.handler(f)
 	swallow := b != nil && (f.op == opEntry || f.op == opIntermediate && b.h.Intermediate != nil)
 	if !swallow && f.op != opEntry && f.size > maxPassedOther || f.size > maxPassed && !swallow {
 		return tooLarge("a message of %d bytes (operation %#02x)", f.size, f.op)
@@ -232,6 +247,7 @@ func (c *Conn) advance() error {
 	if err := c.fill(f.size); err != nil {
 		return err
 	}
+	c.received(f)
 	msg := c.buf[c.r : c.r+f.size]
 	if swallow {
 		if err := c.deliver(b, f, msg); err != nil {

@@ -361,6 +361,22 @@ func TestIdle(t *testing.T) {
 			}
 		})
 	})
+	t.Run("silence in the middle of the result", func(t *testing.T) {
+		for n := 1; n < len(p.done(1, 0)); n++ {
+			synctest.Test(t, func(t *testing.T) {
+				c, server := start(t)
+				defer server.Close()
+				go func() {
+					receive(server)
+					server.Write(p.done(1, 0)[:n])
+				}()
+				write(t, c, p.search(1))
+				if _, err := io.ReadAll(c); !errors.Is(err, ErrIdle) {
+					t.Errorf("after %d bytes: %v", n, err)
+				}
+			})
+		}
+	})
 	t.Run("a search that persists, and a probe beside it", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			c, server := start(t)

@@ -12,6 +12,7 @@ type Entry struct {
 	DN         []byte
 	Attributes []Attribute
 	Controls   []Control
+	Message    []byte // all of the message, as it came: what Decode takes
 
 	values [][]byte // backs Attribute.Values
 }
@@ -121,10 +122,23 @@ func equalFold(a []byte, b string) bool {
 	return true
 }
 
+// Decode makes e the entry of a whole message. Its slices point into the
+// message. Who decodes many into the same Entry allocates nothing.
+func (e *Entry) Decode(message []byte) error {
+	f, err := peek(message)
+	if err != nil {
+		return err
+	}
+	if f.size != len(message) {
+		return malformed("a message of %d bytes in %d", f.size, len(message))
+	}
+	return e.decode(message, f, DefaultMaxValues)
+}
+
 // decode reads a whole message that holds a search entry (RFC 4511, section
 // 4.5.2), of no more than so many attributes, values and controls together.
 func (e *Entry) decode(msg []byte, f frame, most int) error {
-	e.MessageID = f.id
+	e.MessageID, e.Message = f.id, msg
 	e.Attributes, e.Controls, e.values = e.Attributes[:0], e.Controls[:0], e.values[:0]
 	rest := der(msg[f.from:])
 	op, err := rest.next(opEntry)

@@ -6,6 +6,7 @@ ALTER TABLE agreements ADD COLUMN context      TEXT    NOT NULL DEFAULT ''; -- O
 ALTER TABLE agreements ADD COLUMN behind_since INTEGER NOT NULL DEFAULT 0; -- no server has what we have
 ALTER TABLE agreements ADD COLUMN refused_at   INTEGER NOT NULL DEFAULT 0; -- a cookie was refused
 ALTER TABLE agreements ADD COLUMN full_until   INTEGER NOT NULL DEFAULT 0; -- cookies are not even tried
+ALTER TABLE agreements ADD COLUMN paging       TEXT    NOT NULL DEFAULT ''; -- whether everything at once was taken, or cut
 ALTER TABLE agreements ADD COLUMN feed         TEXT    NOT NULL DEFAULT ''; -- that gave the last complete answer
 
 -- Where incremental feeds go on (roster.Mark).
@@ -54,7 +55,7 @@ CREATE INDEX users_absent    ON users (agreement) WHERE inactive_reason = 'absen
 -- +goose Down
 DROP INDEX users_absent; DROP INDEX users_agreement;
 DROP TABLE orders; DROP TABLE leases; DROP TABLE containers; DROP TABLE marks;
-ALTER TABLE agreements DROP COLUMN feed;
+ALTER TABLE agreements DROP COLUMN feed; ALTER TABLE agreements DROP COLUMN paging;
 ALTER TABLE agreements DROP COLUMN full_until; ALTER TABLE agreements DROP COLUMN refused_at;
 ALTER TABLE agreements DROP COLUMN behind_since; ALTER TABLE agreements DROP COLUMN context;
 ALTER TABLE agreements DROP COLUMN full_took_ms; ALTER TABLE agreements DROP COLUMN full_at;

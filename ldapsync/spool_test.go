@@ -1,0 +1,142 @@
+package ldapsync
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+)
+
+// message is the i-th, of a size of its own.
+func message(i int) []byte {
+	return bytes.Repeat([]byte{byte(i), byte(i >> 8)}, 1+i*37%3000)
+}
+
+func wantMessages(t *testing.T, s *spool, from, to int) {
+	t.Helper()
+	for i := from; i < to; i++ {
+		m, err := s.next()
+		if err != nil || !bytes.Equal(m, message(i)) {
+			t.Fatalf("message %d: %d bytes, %v", i, len(m), err)
+		}
+	}
+}
+
+func add(t *testing.T, s *spool, from, to int) {
+	t.Helper()
+	for i := from; i < to; i++ {
+		if err := s.add(message(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestSpoolKeepsTheOrder: in memory, through the file, and back.
+func TestSpoolKeepsTheOrder(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	s := newSpool()
+	defer s.close()
+	add(t, s, 0, 10)
+	wantMessages(t, s, 0, 10)
+	const n = 8000 // 24 MB: more than it keeps in memory
+	add(t, s, 0, n)
+	if s.end == 0 || len(s.memory) != spoolMemory {
+		t.Fatalf("nothing in the file: %d chunks in memory", len(s.memory))
+	}
+	if left, _ := filepath.Glob(os.Getenv("TMPDIR") + "/*"); len(left) > 0 {
+		t.Errorf("a file with a name: %v", left)
+	}
+	wantMessages(t, s, 0, n/2)
+	add(t, s, n, n+100)
+	wantMessages(t, s, n/2, n+100)
+	add(t, s, 0, n)
+	if s.from >= s.end || s.end > 30<<20 {
+		t.Errorf("the file is used from %d to %d: not from its beginning", s.from, s.end)
+	}
+	wantMessages(t, s, 0, n)
+	giant := make([]byte, 5<<20)
+	if err := s.add(giant); err != nil {
+		t.Fatal(err)
+	}
+	s.finish(nil)
+	if m, err := s.next(); err != nil || len(m) != len(giant) {
+		t.Errorf("a giant: %d bytes, %v", len(m), err)
+	}
+	for range 2 {
+		if _, err := s.next(); err != io.EOF {
+			t.Errorf("behind the last: %v", err)
+		}
+	}
+}
+
+func TestSpoolWaitsHoldsAndDrops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSpool()
+		defer s.close()
+		got := make(chan []byte)
+		go func() {
+			for {
+				m, err := s.next()
+				if err != nil {
+					close(got)
+					return
+				}
+				got <- bytes.Clone(m)
+			}
+		}()
+		add(t, s, 1, 2)
+		if m := <-got; !bytes.Equal(m, message(1)) {
+			t.Error("another message")
+		}
+		synctest.Wait() // it waits for more
+		s.hold()
+		add(t, s, 2, 3)
+		synctest.Wait()
+		select {
+		case <-got:
+			t.Error("given out though held")
+		default:
+		}
+		s.drop()
+		s.release()
+		add(t, s, 3, 4)
+		if m := <-got; !bytes.Equal(m, message(3)) {
+			t.Error("what was dropped came")
+		}
+		s.finish(nil)
+		if _, ok := <-got; ok {
+			t.Error("more than there was")
+		}
+	})
+}
+
+func TestSpoolEndsWithAnError(t *testing.T) {
+	boom := errors.New("boom")
+	s := newSpool()
+	add(t, s, 0, 3)
+	s.finish(boom)
+	if _, err := s.next(); err != boom {
+		t.Errorf("what comes before an error is of no use: %v", err)
+	}
+	if err := s.add(nil); err != boom {
+		t.Errorf("add: %v", err)
+	}
+	s.close()
+
+	t.Setenv("TMPDIR", t.TempDir()+"/missing")
+	s = newSpool()
+	var err error
+	for i := 0; err == nil && i < 10_000; i++ {
+		err = s.add(message(i))
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("no place for the file: %v", err)
+	}
+	if _, err := s.next(); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the receiver: %v", err)
+	}
+	s.close()
+}
