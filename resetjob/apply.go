@@ -43,7 +43,7 @@ func (r *runner) apply(ctx context.Context, g *group) {
 		}
 	}
 	for _, w := range g.again {
-		w.sent, w.leg, w.system, w.outcome = nil, nil, nil, nil
+		w.cut = false
 		r.ready = append(r.ready, w)
 	}
 	for _, w := range g.launch {

@@ -21,21 +21,21 @@ func (g *group) claim(tx *store.Tx, w *work) error {
 	s := g.subjects[w.item.UserRef]
 	w.vs = r.decide(w, s, g.history)
 	if s == nil {
-		return r.finish(tx, w)
+		return g.finish(tx, w)
 	}
 	w.user, w.since = s.User, map[string]store.Changed{store.PIN: s.PIN, store.Password: s.Password}
-	v := r.next(w)
+	v := w.next()
 	if v == nil {
 		if err := tx.Free(w.item.UserRef, ""); err != nil {
 			return err
 		}
-		return r.finish(tx, w)
+		return g.finish(tx, w)
 	}
 	if !r.room(v.system) || r.lanes[v.system].ahead+g.ahead[v.system] >= 2*cap(r.lanes[v.system].slots) {
 		w.system = v.system
 		return errFull
 	}
-	if err := r.journal(tx, w, v); err != nil {
+	if err := g.journal(tx, w, v); err != nil {
 		return err
 	}
 	g.ahead[v.system]++
@@ -130,7 +130,7 @@ func (w *work) all(result outcome.Result, code outcome.Code, detail string) []ve
 
 // next returns the verdict on the first leg that is to be pushed; nil where
 // there is none.
-func (r *runner) next(w *work) *verdict {
+func (w *work) next() *verdict {
 	for i := range w.vs {
 		if v := &w.vs[i]; v.todo() && v.system != nil && v.system.NeedsPush() {
 			return v
@@ -141,7 +141,8 @@ func (r *runner) next(w *work) *verdict {
 
 // journal claims the user and keeps what is about to be sent. The legs of
 // which it is decided that they are left alone have their result from here on.
-func (r *runner) journal(tx *store.Tx, w *work, v *verdict) error {
+func (g *group) journal(tx *store.Tx, w *work, v *verdict) error {
+	r := g.r
 	l := w.of(v.kind)
 	j := &store.Journalled{UserRef: w.item.UserRef, Job: r.job.ID, Seq: w.item.Seq, Kind: v.kind, System: v.system.Name(),
 		EntryKey: w.user.Key, RequestID: l.RequestID, Attempts: l.Attempts, Lost: l.Lost}
@@ -170,7 +171,7 @@ func (r *runner) journal(tx *store.Tx, w *work, v *verdict) error {
 	w.prior = voicemail.History{Attempts: l.Attempts, Lost: l.Lost}
 	for i := range w.vs {
 		if other := &w.vs[i]; !other.todo() && w.of(other.kind).todo() {
-			if err := r.endLeg(tx, w, other); err != nil {
+			if err := g.endLeg(tx, w, other); err != nil {
 				return err
 			}
 		}
@@ -181,7 +182,8 @@ func (r *runner) journal(tx *store.Tx, w *work, v *verdict) error {
 // resume decides about a leg that was cut while it was pushed: the same request
 // is sent again, or it ends uncertain. It is never guessed.
 func (g *group) resume(tx *store.Tx, w *work) error {
-	r, j := g.r, w.sent
+	r, j := g.r, w.item.Sent
+	w.sent, w.leg = j, w.of(j.Kind)
 	// Whether the attempt that was cut had left is not known: it counts as lost.
 	w.prior = voicemail.History{Attempts: max(1, j.Attempts), Lost: max(1, j.Lost)}
 	s := g.subjects[w.item.UserRef]
@@ -194,7 +196,7 @@ func (g *group) resume(tx *store.Tx, w *work) error {
 		return nil
 	}
 	w.outcome = &voicemail.Outcome{Result: outcome.Failed, Code: outcome.VoicemailTimeout, Detail: "the push was cut and is not repeated: " + why, History: w.prior}
-	return r.settle(tx, w)
+	return g.end(tx, w)
 }
 
 // notAgain says why a leg that was cut must not be sent again; "" where it may.

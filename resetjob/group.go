@@ -29,6 +29,7 @@ type group struct {
 	subjects map[int64]*store.Subject // of the claims, as they are now
 	history  map[string]map[int64][][]byte
 	ahead    map[*voicemail.System]int // journalled by this group
+	results  *store.Results
 
 	counts   store.Counts
 	failures int64
@@ -67,7 +68,7 @@ func (r *runner) carryOut(ctx context.Context, g *group) error {
 		return fmt.Errorf("%w: %w", errNotOurs, err)
 	case store.IsRowFault(err) && len(g.settled)+len(g.claims) > 1:
 		return r.halve(ctx, g)
-	case store.IsRowFault(err) && len(g.claims) == 1 && g.claims[0].err == nil && g.claims[0].sent == nil:
+	case store.IsRowFault(err) && len(g.claims) == 1 && g.claims[0].err == nil && !g.claims[0].cut:
 		// Nothing was sent: it ends as failed, with that reason.
 		g.claims[0].err = err
 		return nil
@@ -157,6 +158,7 @@ func (g *group) empty() bool { return len(g.settled) == 0 && len(g.claims) == 0 
 func (g *group) write(tx *store.Tx) error {
 	g.counts, g.failures = store.Counts{}, 0
 	g.launch, g.finished, g.again, g.full = nil, nil, nil, nil
+	g.results = store.NewResults(g.r.job.ID)
 	g.waiting, g.ahead = make(map[*work]time.Time), make(map[*voicemail.System]int)
 	if err := g.fence(tx); err != nil {
 		return err
@@ -170,6 +172,9 @@ func (g *group) write(tx *store.Tx) error {
 		if err := g.claimAll(tx); err != nil {
 			return err
 		}
+	}
+	if err := tx.WriteResults(g.results); err != nil {
+		return err
 	}
 	for _, w := range g.finished {
 		result, code, _ := combine(w.vs)
@@ -225,7 +230,7 @@ func (g *group) settle(tx *store.Tx, w *work) error {
 		// It may have left: it stays journalled, with what is known of it.
 		return tx.Attempted(w.sent)
 	}
-	if err := g.r.settle(tx, w); err != nil {
+	if err := g.end(tx, w); err != nil {
 		return err
 	}
 	if w.outcome.Denied {
@@ -292,8 +297,9 @@ func (g *group) read(tx *store.Tx) error {
 }
 
 func (g *group) claimOne(tx *store.Tx, w *work) error {
-	w.ended, w.done = nil, false
-	if w.sent != nil { // by a process that was cut
+	// A transaction that failed has left its traces here.
+	w.ended, w.done, w.sent, w.leg, w.outcome, w.system = nil, false, nil, nil, nil, nil
+	if w.cut {
 		if err := g.resume(tx, w); err != nil {
 			return err
 		}
@@ -304,7 +310,6 @@ func (g *group) claimOne(tx *store.Tx, w *work) error {
 		}
 		return nil
 	}
-	w.system = nil
 	err := g.claim(tx, w)
 	var claimed *store.ClaimedError
 	switch {

@@ -104,8 +104,15 @@ func (l *lane) wait(until, before time.Time) {
 func (r *runner) again(ctx context.Context) {
 	now := time.Now()
 	for s, l := range r.lanes {
-		if most := s.PauseMax(); most > 0 && !l.since.IsZero() && now.Sub(l.since) > most {
-			l.gaveUp = true
+		most := s.PauseMax()
+		if l.gaveUp || most <= 0 || l.since.IsZero() || now.Sub(l.since) <= most {
+			continue
+		}
+		l.gaveUp = true
+		for _, w := range r.ready {
+			if w.system == s {
+				w.ready = time.Time{}
+			}
 		}
 	}
 	kept := r.resting[:0]

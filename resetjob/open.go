@@ -157,10 +157,13 @@ func (s *selection) one(tx *store.Tx, j *judged, history map[string]map[int64][]
 			e.missing[kind] = true
 		}
 	}
-	for kind, c := range j.again {
-		if c.lost() { // was judged before it was sent
-			e.given = maps.Clone(e.given)
-			delete(e.given, kind)
+	if j.again != nil { // what was sent was judged before; what is not tried again is nobody's fault
+		e.given = maps.Clone(e.given)
+		for _, kind := range kinds {
+			if c := j.again[kind]; c == nil || c.lost() {
+				delete(e.given, kind)
+				delete(e.missing, kind)
+			}
 		}
 	}
 	j.verdicts = s.judge.user(&j.user, e)

@@ -129,7 +129,7 @@ func (k *kit) submit(text string) *store.Job {
 	k.Helper()
 	s, err := Load(filepath.Join(k.dir, "job.yaml"), []byte(text), k.env.Config.Watch[0].Lists, ParseOptions{
 		Now: time.Now(), Foreground: true, PlainAllowed: true, Ceilings: k.env.Config.Limits, Credentials: k.env.Config.Credentials,
-		Agreements: k.env.Config.Agreements, CheckGiven: CheckGivenBy(&k.env.Config.Credentials), OpenSealed: k.env.Ring.OpenSealed})
+		Agreements: k.env.Config.Agreements, Mail: k.env.Config.Mail, CheckGiven: CheckGivenBy(&k.env.Config.Credentials), OpenSealed: k.env.Ring.OpenSealed})
 	k.must(err)
 	j, err := k.env.Submit(context.Background(), s, "tester")
 	k.must(err)
@@ -141,6 +141,12 @@ func (k *kit) run(text string) *store.Job {
 	j, err := k.env.Run(context.Background(), k.submit(text).ID, nil)
 	k.must(err)
 	return j
+}
+
+// list writes a file into the folder of lists.
+func (k *kit) list(name, text string) {
+	k.Helper()
+	k.must(os.WriteFile(filepath.Join(k.env.Config.Watch[0].Lists, name), []byte(text), 0o600))
 }
 
 // codes returns the code of every item, by user id.
@@ -214,7 +220,8 @@ func TestEveryPINIsTheMailboxes(t *testing.T) {
 }
 
 func TestWhatIsRefusedThereDoesNotChangeHere(t *testing.T) {
-	k := newKit(t, nil)
+	// Fewer failures in a row than open the breaker.
+	k := newKit(t, func(c *config.Config) { c.Voicemail[0].Concurrency, c.Voicemail[0].Retries = 1, 1 })
 	k.addUsers(6, nil)
 	k.boxes.answer = func(id string, attempt int) voicemail.Answer {
 		switch id {

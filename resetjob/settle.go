@@ -3,50 +3,48 @@ package resetjob
 import (
 	"time"
 
-	"github.com/dirpin/dirpin/internal/credential"
 	"github.com/dirpin/dirpin/internal/outcome"
 	"github.com/dirpin/dirpin/internal/store"
 )
 
-// settle gives a pushed leg its result, by what the other system said, and
+// end gives a pushed leg its result, by what the other system said, and
 // takes it out of the journal. Where another leg is to be pushed the item is
 // claimed again for it; else it is finished.
-func (r *runner) settle(tx *store.Tx, w *work) error {
+func (g *group) end(tx *store.Tx, w *work) error {
 	l, out := w.leg, w.outcome
 	v := find(w.vs, l.Kind)
 	v.result, v.code, v.detail = out.Result, out.Code, out.Detail
 	l.Attempts, l.Lost = out.Attempts, out.Lost
 	l.RequestID, l.System, l.Body = w.sent.RequestID, w.sent.System, w.sent.Body
-	if err := r.endLeg(tx, w, v); err != nil {
+	if err := g.endLeg(tx, w, v); err != nil {
 		return err
 	}
-	if err := tx.Settle(w.sent, r.quarantine(tx, w)); err != nil {
+	if out.Lost == 0 {
+		g.results.Settled(w.item.UserRef)
+	} else if err := tx.Quarantine(w.sent, tx.Now().Add(rest(w))); err != nil {
 		return err
 	}
-	if r.next(w) != nil {
+	if w.next() != nil {
 		return nil
 	}
-	return r.finish(tx, w)
+	return g.finish(tx, w)
 }
 
-// quarantine returns until when nothing else is sent for the user: a request
-// whose answer was lost may still lie in a queue, whatever came after it.
-func (r *runner) quarantine(tx *store.Tx, w *work) time.Time {
-	if w.outcome.Lost == 0 {
-		return time.Time{}
-	}
+// rest is how long nothing else is sent for a user: a request whose answer was
+// lost may still lie in a queue, whatever came after it.
+func rest(w *work) time.Duration {
 	timeout := time.Minute
 	if w.system != nil {
 		timeout = w.system.Timeout()
 	}
-	return tx.Now().Add(2 * timeout)
+	return 2 * timeout
 }
 
 // finish ends every leg that is left, and the item.
-func (r *runner) finish(tx *store.Tx, w *work) error {
+func (g *group) finish(tx *store.Tx, w *work) error {
 	for i := range w.vs {
 		if v := &w.vs[i]; w.of(v.kind).todo() && !w.hasEnded(v.kind) {
-			if err := r.endLeg(tx, w, v); err != nil {
+			if err := g.endLeg(tx, w, v); err != nil {
 				return err
 			}
 		}
@@ -55,29 +53,31 @@ func (r *runner) finish(tx *store.Tx, w *work) error {
 	it := store.Item{Seq: w.item.Seq, UserRef: w.item.UserRef, Status: string(w.user.Status)}
 	it.Result, it.Code, it.Detail = combine(w.vs)
 	if it.Result == outcome.Flagged {
-		if err := tx.Flag(it.UserRef, r.job.ID, string(it.Code)); err != nil {
+		if err := tx.Flag(it.UserRef, g.r.job.ID, string(it.Code)); err != nil {
 			return err
 		}
 	}
-	return tx.FinishItem(r.job.ID, &it)
+	g.results.Item(&it)
+	return nil
 }
 
 // endLeg gives a leg its result; what was accepted, or what nobody else is
 // asked about, is committed.
-func (r *runner) endLeg(tx *store.Tx, w *work, v *verdict) error {
+func (g *group) endLeg(tx *store.Tx, w *work, v *verdict) error {
 	l := w.of(v.kind)
 	if v.todo() {
 		v.result, v.code = outcome.Updated, outcome.OK
 	}
 	if v.result == outcome.Updated {
-		if err := r.commit(tx, w, l); err != nil {
+		if err := g.r.commit(tx, w, l); err != nil {
 			return err
 		}
 	}
 	ended := l.Leg
 	ended.Result, ended.Code = v.result, v.code
 	w.ended = append(w.ended, *v)
-	return tx.FinishLeg(r.job.ID, w.item.Seq, &ended)
+	g.results.Leg(w.item.Seq, &ended)
+	return nil
 }
 
 func (r *runner) commit(tx *store.Tx, w *work, l *leg) error {
@@ -86,7 +86,7 @@ func (r *runner) commit(tx *store.Tx, w *work, l *leg) error {
 	n := store.NewSecret{Hash: l.hash, KeepHistory: keep, Changes: w.since[l.Kind].Version, Job: r.job.ID, MustChange: s.MustChange, CannotChange: s.CannotChange,
 		DoesNotExpire: s.DoesNotExpire, Locked: s.Locked, ClearAttempts: s.ClearFailedAttempts}
 	if keep > 0 {
-		n.Tag = r.env.Ring.HistoryTag(w.item.UserRef, credential.Kind(l.Kind), l.value)
+		n.Tag = l.tag
 	}
 	return tx.CommitSecret(w.item.UserRef, l.Kind, n)
 }

@@ -19,6 +19,7 @@ type work struct {
 	err   error     // the values could not be read or hashed, or the item not be written
 	ready time.Time // not before
 	tries int       // of its transaction that failed
+	cut   bool      // a process that died has left it in the journal
 
 	user  user.User // as claimed
 	vs    []verdict // as claimed, and with results as they come
@@ -44,15 +45,13 @@ type leg struct {
 	value secret.Value
 	drawn bool
 	hash  string
+	tag   []byte // of the value, for the history
 }
 
 func newWork(it store.ToDo, b store.Batch) *work {
-	w := &work{item: it, batch: b, sent: it.Sent, legs: make([]leg, len(it.Legs))}
+	w := &work{item: it, batch: b, cut: it.Sent != nil, legs: make([]leg, len(it.Legs))}
 	for i := range it.Legs {
 		w.legs[i].Leg = it.Legs[i]
-		if w.sent != nil && w.sent.Kind == it.Legs[i].Kind {
-			w.leg = &w.legs[i]
-		}
 	}
 	return w
 }
@@ -75,6 +74,7 @@ func (r *runner) prepare(w *work) {
 			return
 		}
 		l.drawn = l.Leg.Value != nil && r.def.generates(l.Kind)
+		l.tag = r.env.Ring.HistoryTag(w.item.UserRef, credential.Kind(l.Kind), l.value)
 		if l.hash, w.err = r.env.Hasher.Hash(credential.Kind(l.Kind), l.value); w.err != nil {
 			return
 		}

@@ -155,37 +155,6 @@ func (t *Tx) ToDo(job, after, last int64, limit int) ([]ToDo, error) {
 	return todo, rows.Err()
 }
 
-// FinishLeg gives a leg its result. Where that is uncertain, what was sent is
-// kept with it.
-func (t *Tx) FinishLeg(job, seq int64, l *Leg) error {
-	n, err := t.exec(`UPDATE legs SET state = 'final', result = ?, code = ?, system = ? WHERE job = ? AND seq = ? AND kind = ? AND state <> 'final'`,
-		string(l.Result), string(l.Code), l.System, job, seq, l.Kind)
-	if err == nil && n == 0 {
-		err = ErrStale
-	}
-	if err == nil && l.Code.Uncertain() {
-		err = t.keepRequest(job, seq, l)
-	}
-	if err != nil {
-		return fmt.Errorf("ending item %d: %w", seq, err)
-	}
-	return nil
-}
-
-// FinishItem gives an item its result, once.
-func (t *Tx) FinishItem(job int64, it *Item) error {
-	n, err := t.exec(`UPDATE items SET state = 'final', result = ?, code = ?, detail = ?, status = ?, at = ?
-		WHERE job = ? AND seq = ? AND state <> 'final'`,
-		string(it.Result), string(it.Code), it.Detail, it.Status, t.now, job, it.Seq)
-	if err == nil && n == 0 {
-		err = ErrStale
-	}
-	if err != nil {
-		return fmt.Errorf("ending item %d: %w", it.Seq, err)
-	}
-	return nil
-}
-
 // inFlightItem tells whether an item is being pushed.
 const inFlightItem = "EXISTS (SELECT 1 FROM journal j WHERE j.user_ref = items.user_ref AND j.job = items.job AND j.seq = items.seq AND j.until = 0)"
 

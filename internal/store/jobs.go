@@ -149,20 +149,15 @@ func scanJob(r rowScanner) (*Job, error) {
 // AddJob stores a new job and sets its ID. atLeast is the lowest number it may
 // get: reports of an older database must not be overwritten.
 func (t *Tx) AddJob(j *Job, atLeast int64) error {
-	var err error
 	args := []any{j.Name, j.Folder, j.File, j.FileID, j.Fingerprint, string(j.Definition), j.Submitter,
 		string(j.State), j.Reason, string(j.Stage), t.now, j.Owner, j.RetryOf, j.Origin}
 	const columns = "name, folder, file, file_id, fingerprint, definition, submitter, state, reason, stage, created, owner, retry_of, origin"
-	var last int64
-	if err = t.row("SELECT coalesce(max(id), 0) FROM jobs").Scan(&last); err != nil {
+	in, err := t.Incarnation()
+	if err != nil {
 		return err
 	}
-	if atLeast > last+1 {
-		j.ID, err = t.insert("INSERT INTO jobs ("+columns+", id) VALUES ("+placeholders(len(args)+1)+")", append(args, atLeast)...)
-	} else {
-		j.ID, err = t.insert("INSERT INTO jobs ("+columns+") VALUES ("+placeholders(len(args))+")", args...)
-	}
-	if err != nil {
+	j.ID = max(atLeast, in.LastJob+1)
+	if _, err := t.exec("INSERT INTO jobs ("+columns+", id) VALUES ("+placeholders(len(args)+1)+")", append(args, j.ID)...); err != nil {
 		return fmt.Errorf("storing the job: %w", err)
 	}
 	j.Created = t.Now()

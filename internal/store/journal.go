@@ -93,7 +93,10 @@ func (t *Tx) Attempted(j *Journalled) error {
 // Unjournal gives a leg back that surely was never sent. The request id stays
 // with the leg: it was drawn for it and for nothing else.
 func (t *Tx) Unjournal(j *Journalled) error {
-	err := t.Settle(j, time.Time{})
+	n, err := t.exec("DELETE FROM journal WHERE user_ref = ? AND request_id = ? AND until = 0", j.UserRef, j.RequestID)
+	if err == nil && n == 0 {
+		err = ErrStale
+	}
 	if err == nil {
 		_, err = t.exec("UPDATE legs SET request_id = ? WHERE job = ? AND seq = ? AND kind = ?", j.RequestID, j.Job, j.Seq, j.Kind)
 	}
@@ -103,17 +106,10 @@ func (t *Tx) Unjournal(j *Journalled) error {
 	return nil
 }
 
-// Settle takes a leg out of the journal. Where an attempt of it was lost, the
-// user is kept from every other request until the given time. ErrStale: it was
-// not in flight.
-func (t *Tx) Settle(j *Journalled, until time.Time) error {
-	var n int64
-	var err error
-	if until.IsZero() {
-		n, err = t.exec("DELETE FROM journal WHERE user_ref = ? AND request_id = ? AND until = 0", j.UserRef, j.RequestID)
-	} else {
-		n, err = t.exec("UPDATE journal SET until = ?, body = NULL WHERE user_ref = ? AND request_id = ? AND until = 0", milli(until), j.UserRef, j.RequestID)
-	}
+// Quarantine settles a leg of which an attempt was lost: the user is kept from
+// every other request until the given time. ErrStale: it was not in flight.
+func (t *Tx) Quarantine(j *Journalled, until time.Time) error {
+	n, err := t.exec("UPDATE journal SET until = ?, body = NULL WHERE user_ref = ? AND request_id = ? AND until = 0", milli(until), j.UserRef, j.RequestID)
 	if err == nil && n == 0 {
 		err = ErrStale
 	}
