@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/dirpin/dirpin/internal/slapd"
@@ -14,12 +15,10 @@ type Config struct {
 	Overlays  []string // see slapd.Options
 }
 
-// openldap is a slapd.Server with the accounts that the others have.
+// openldap is a slapd.Server with what the others have.
 type openldap struct{ *slapd.Server }
 
-func (s openldap) AdminPassword() string  { return slapd.AdminPassword }
-func (s openldap) WriterDN() string       { return s.AdminDN() }
-func (s openldap) WriterPassword() string { return slapd.AdminPassword }
+func (s openldap) AdminPassword() string { return slapd.AdminPassword }
 
 func newOpenLDAP(dir string) (server, error) {
 	s, err := slapd.New(slapd.Options{Dir: dir})
@@ -53,6 +52,13 @@ func (d *Directory) Configure(change func(*slapd.Options)) {
 	d.Stop()
 	fatal(d.t, s.Configure(change))
 	d.Start()
+}
+
+// Load adds the entries of an LDIF to an OpenLDAP that is stopped, operational
+// attributes included.
+func (d *Directory) Load(ldif string) {
+	d.t.Helper()
+	fatal(d.t, d.slapd().Load(strings.NewReader(ldif)))
 }
 
 // ClientFiles returns the certificate and key with which EXTERNAL binds to an

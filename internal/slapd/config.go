@@ -38,7 +38,7 @@ func (s *Server) writeConfig() error {
 	fmt.Fprintf(&b, "sizelimit %s\ntimelimit unlimited\nthreads 4\n\n", limit)
 	fmt.Fprintf(&b, "database mdb\nsuffix %q\nrootdn %q\nrootpw %s\ndirectory %q\n", s.opts.Suffix, s.AdminDN(), AdminPassword, s.path("db"))
 	b.WriteString("maxsize 1073741824\ndbnosync\nindex objectClass,entryUUID,entryCSN eq\nindex uid,mail eq\n")
-	b.WriteString("access to attrs=userPassword by self write by anonymous auth by * none\n")
+	fmt.Fprintf(&b, "access to attrs=userPassword by dn.exact=%q write by self write by anonymous auth by * none\n", s.WriterDN())
 	for _, a := range s.opts.Access {
 		fmt.Fprintf(&b, "access %s\n", a)
 	}
@@ -82,5 +82,11 @@ objectClass: simpleSecurityObject
 objectClass: organizationalRole
 cn: sync
 userPassword: %[4]s
-`, s.opts.Suffix, dc, s.BindDN(), bindPassword)
+
+dn: %[5]s
+objectClass: simpleSecurityObject
+objectClass: organizationalRole
+cn: writer
+userPassword: %[6]s
+`, s.opts.Suffix, dc, s.BindDN(), bindPassword, s.WriterDN(), writerPassword)
 }

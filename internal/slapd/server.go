@@ -42,8 +42,9 @@ type Server struct {
 
 // Names and secrets of every server.
 const (
-	AdminPassword = "admin-secret"
-	bindPassword  = "sync-secret"
+	AdminPassword  = "admin-secret"
+	bindPassword   = "sync-secret"
+	writerPassword = "writer-secret"
 )
 
 // Find returns where the machine's slapd is: it is seldom in the PATH of an
@@ -101,6 +102,13 @@ func (s *Server) BindDN() string { return "cn=sync,ou=services," + s.opts.Suffix
 
 // BindPassword is BindDN's.
 func (s *Server) BindPassword() string { return bindPassword }
+
+// WriterDN and WriterPassword are the account that resets passwords, and may
+// do no more.
+func (s *Server) WriterDN() string { return "cn=writer,ou=services," + s.opts.Suffix }
+
+// WriterPassword is WriterDN's.
+func (s *Server) WriterPassword() string { return writerPassword }
 
 // CAFile returns the certificate that the server's is signed with.
 func (s *Server) CAFile() string { return s.path("ca.pem") }
