@@ -123,6 +123,11 @@ func dial(ctx context.Context, s server, a config.Agreement, tlsConf *tls.Config
 	if err != nil {
 		return nil, fmt.Errorf("connecting: %w", explainDial(err))
 	}
+	return over(ctx, socket, s, a, tlsConf)
+}
+
+// over makes a connection of a socket to a server.
+func over(ctx context.Context, socket net.Conn, s server, a config.Agreement, tlsConf *tls.Config) (*tap.Client, error) {
 	o := tap.Options{StartTLS: a.StartTLS && s.network != "unix", Idle: a.Timeout}
 	if s.tls || o.StartTLS {
 		o.TLS = tlsConf.Clone()

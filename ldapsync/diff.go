@@ -106,7 +106,7 @@ func (d *differ) newcomer(e *Entry) {
 	case claimant.Status != user.Local:
 		d.taken(p, or(claimant.DN, claimant.UserID))
 	case !d.adoptLocal || claimant.InFlight:
-		d.reject(roster.Reject{Key: p.Key, DN: p.DN, UserID: p.UserID, Reason: "user-id-local",
+		d.reject(roster.Reject{Key: p.Key, DN: p.DN, UserID: p.UserID, Reason: reasonLocal,
 			Detail: "a local user has this id: `dirpin users adopt` gives it to the directory, or set adopt_local", Person: p})
 	default:
 		p.ID, p.DropPassword = claimant.ID, true
@@ -126,6 +126,7 @@ func (d *differ) taken(p roster.Person, by string) {
 const (
 	reasonTaken = "user-id-taken"
 	reasonOwned = "owned-by"
+	reasonLocal = "user-id-local" // an administrator ends it (Adopt)
 )
 
 func (d *differ) add(p roster.Person) {

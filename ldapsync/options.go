@@ -22,7 +22,11 @@ type Options struct {
 	AcceptRemovals bool // the guard lets everything through, this once
 	AdoptKeys      bool // the same user id is the same person, this once
 
-	OnChange   func(Change)      // is told the news, after they are written
+	// Configured names all agreements of the configuration, so that one that was
+	// renamed is not taken for a new one. Without it nobody asks.
+	Configured []string
+
+	OnChange   func(Change)      // is told the news, after they are written; logged when nil
 	OnProgress func(entries int) // is told now and then how many entries came
 
 	// Connect opens the directory; Connect of this package when nil.
@@ -65,7 +69,8 @@ func (o Options) withDefaults() Options {
 		o.Now = time.Now
 	}
 	if o.OnChange == nil {
-		o.OnChange = func(Change) {}
+		log := o.Log
+		o.OnChange = func(c Change) { log.Info(c.String(), "dn", c.DN) }
 	}
 	if o.OnProgress == nil {
 		o.OnProgress = func(int) {}

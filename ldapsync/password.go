@@ -37,7 +37,7 @@ type Passwords struct {
 	o      PasswordOptions
 	server server
 	tls    *tls.Config
-	conn   *ldap.Conn
+	client *Client // without a probe: what it asks for is little
 	wire   *wire
 	kind   string
 	rfc    bool // the server knows the operation of RFC 3062
@@ -143,16 +143,18 @@ func passwordServers(o PasswordOptions) ([]server, error) {
 	return servers, checkSafety(o.Agreement, o.Password, servers)
 }
 
-func (p *Passwords) open(ctx context.Context) (err error) {
-	if p.conn, p.wire, err = dialWire(ctx, p.server, p.o.Agreement, p.tls); err != nil {
+func (p *Passwords) open(ctx context.Context) error {
+	conn, w, err := dialWire(ctx, p.server, p.o.Agreement, p.tls)
+	if err != nil {
 		return err
 	}
-	err = p.within(ctx, func() error {
-		c := &Client{o: ConnectOptions{Agreement: p.o.Agreement, Password: p.o.Password, Log: p.o.Log}, conn: p.conn}
-		if err := c.bind(); err != nil {
+	p.wire = w
+	p.client = &Client{o: ConnectOptions{Agreement: p.o.Agreement, Password: p.o.Password, Log: p.o.Log}, server: p.server, conn: conn}
+	err = p.client.do(ctx, func() error {
+		if err := p.client.bind(); err != nil {
 			return err
 		}
-		root, err := c.readOne("", []string{"objectClass", "supportedCapabilities", "supportedExtension", "vendorName", "vendorVersion"})
+		root, err := p.client.readOne("", []string{"objectClass", "supportedCapabilities", "supportedExtension", "vendorName", "vendorVersion"})
 		if err != nil {
 			return fmt.Errorf("reading what the server is (its root DSE): %w", err)
 		}
@@ -165,23 +167,11 @@ func (p *Passwords) open(ctx context.Context) (err error) {
 	return err
 }
 
-// within runs an exchange with the server; the connection is given up when the
-// context ends.
-func (p *Passwords) within(ctx context.Context, exchange func() error) error {
-	stop := context.AfterFunc(ctx, func() { p.wire.Close() })
-	defer stop()
-	err := exchange()
-	if ctx.Err() != nil && err != nil {
-		return ctx.Err()
-	}
-	return err
-}
-
 // Server returns which server this is, for PasswordOptions.
 func (p *Passwords) Server() string { return p.server.addr }
 
 // Close ends the connection.
-func (p *Passwords) Close() error { return p.conn.Close() }
+func (p *Passwords) Close() error { return p.client.Close() }
 
 // Set gives the entry of that key a new password. The entry is looked up at
 // that moment, wherever it has moved to. After a result of class Lost the
@@ -195,7 +185,7 @@ func (p *Passwords) Set(ctx context.Context, key string, password secret.Value, 
 		return w
 	}
 	p.wire.mark()
-	err := p.within(ctx, func() error { return p.change(dn, password, extra) })
+	err := p.client.do(ctx, func() error { return p.change(dn, password, extra) })
 	return p.judge(err, password)
 }
 
@@ -207,8 +197,8 @@ func (p *Passwords) locate(ctx context.Context, key string) (dn string, w Writte
 		return "", Written{Answered, Gone, err.Error()}
 	}
 	var entries []*ldap.Entry
-	err = p.within(ctx, func() error {
-		r, err := p.conn.Search(ldap.NewSearchRequest(p.o.Agreement.Base, ldap.ScopeWholeSubtree, ldap.NeverDerefAliases, 0, 0, false, filter, []string{attribute}, nil))
+	err = p.client.do(ctx, func() error {
+		r, err := p.client.conn.Search(ldap.NewSearchRequest(p.o.Agreement.Base, ldap.ScopeWholeSubtree, ldap.NeverDerefAliases, 0, 0, false, filter, []string{attribute}, nil))
 		if err == nil {
 			entries = r.Entries
 		}
@@ -236,12 +226,12 @@ func (p *Passwords) change(dn string, password secret.Value, extra Extra) error 
 		if extra.Unlock {
 			r.Replace("lockoutTime", []string{"0"})
 		}
-		return p.conn.Modify(r)
+		return p.client.conn.Modify(r)
 	}
 	if !p.rfc {
 		return ldap.NewError(ldap.LDAPResultUnwillingToPerform, errors.New("the server does not know the operation that changes passwords (RFC 3062)"))
 	}
-	_, err := p.conn.PasswordModify(ldap.NewPasswordModifyRequest(dn, "", password.Reveal()))
+	_, err := p.client.conn.PasswordModify(ldap.NewPasswordModifyRequest(dn, "", password.Reveal()))
 	return err
 }
 

@@ -26,6 +26,9 @@ type Reader interface {
 	// SyncAgreement returns what is known of the agreement: for one that is
 	// not known, its name alone.
 	SyncAgreement(name string) (roster.Agreement, error)
+	// SyncAgreements returns every agreement that the store knows, also those of
+	// which only users are there, by name.
+	SyncAgreements() ([]roster.Agreement, error)
 	// SyncCount returns how many SyncIndex will yield, or a little more.
 	SyncCount(agreement string) (int, error)
 	// SyncIndex yields everyone of the agreement, and its exclusions, in any
@@ -64,6 +67,9 @@ type Writer interface {
 	// roster.ErrMoved. Every writing transaction begins with it; whoever else
 	// writes to users of the agreement raises the number too.
 	SyncAdvance(agreement string, seq int64) error
+	// SyncRename moves everything of an agreement to another name, which nothing
+	// has yet, and raises its sequence number.
+	SyncRename(from, to string) error
 	// SyncSave keeps all fields of the agreement but Seq.
 	SyncSave(a roster.Agreement) error
 	// SyncApply writes the changes, in the order of the fields of

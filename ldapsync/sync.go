@@ -60,6 +60,9 @@ func (r *run) all(ctx context.Context) error {
 	if a.Method != "" && a.Method != "auto" && a.Method != "full" {
 		return configError(fmt.Errorf("%s: method %s is not in this version of dirpin yet; use auto or full", a.Name, a.Method))
 	}
+	if err := r.rename(ctx); err != nil {
+		return err
+	}
 	if err := r.load(ctx); err != nil {
 		return err
 	}
@@ -71,6 +74,9 @@ func (r *run) all(ctx context.Context) error {
 	r.facts = r.dir.Facts()
 	r.result.Server = r.facts.Server
 	if err := r.checkIdentity(); err != nil {
+		return err
+	}
+	if err := r.checkRenamed(ctx); err != nil {
 		return err
 	}
 	if err := r.dir.Entries(ctx, Answer{Known: r.known, Again: r.again, Yield: func(e *Entry) error { return r.take(ctx, e) }, Unpaged: r.unpaged()}); err != nil {

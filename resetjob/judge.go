@@ -150,12 +150,16 @@ func (j *judge) leg(v *verdict, u *user.User, e evidence) {
 // leave decides by whom the secret belongs to, and tells whether it is left
 // alone.
 func (j *judge) leave(v *verdict, u *user.User) bool {
-	treatment, code := j.def.LDAPSynced, outcome.LDAPSynced
-	switch u.Status {
-	case user.Local:
+	treatment, code, why := j.def.LDAPSynced, outcome.LDAPSynced, ""
+	_, configured := j.local[u.Agreement]
+	switch {
+	case u.Status == user.Local:
 		return false
-	case user.Inactive:
-		treatment, code = j.def.LDAPInactive, outcome.LDAPInactive
+	case u.Status == user.Inactive:
+		treatment, code, why = j.def.LDAPInactive, outcome.LDAPInactive, u.InactiveReason
+	case !configured:
+		// Nobody synchronizes it: whether the user is still there is not known.
+		treatment, code, why = j.def.LDAPInactive, outcome.LDAPInactive, "agreement "+u.Agreement+" is configured no more"
 	}
 	action := treatment.PIN
 	if v.kind == store.Password {
@@ -175,9 +179,7 @@ func (j *judge) leave(v *verdict, u *user.User) bool {
 	default:
 		v.result, v.code = outcome.Skipped, code
 	}
-	if u.Status == user.Inactive {
-		v.detail = u.InactiveReason
-	}
+	v.detail = why
 	return true
 }
 

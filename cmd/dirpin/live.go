@@ -12,7 +12,10 @@ import (
 
 // directory returns what every work on an agreement's directory begins with.
 func (a *app) directory(s *session, ag *config.Agreement) (ldapsync.Options, error) {
-	o := ldapsync.Options{Agreement: *ag, Store: ldapsync.Over(s.store), Log: a.log}
+	o := ldapsync.Options{Agreement: *ag, Store: ldapsync.Over(s.store), Log: a.log, Configured: []string{}}
+	for _, c := range s.cfg.Agreements {
+		o.Configured = append(o.Configured, c.Name)
+	}
 	if ag.Bind.Password != (config.Secret{}) {
 		var err error
 		if o.Password, err = ag.Bind.Password.Resolve(s.ring.OpenSealed); err != nil {

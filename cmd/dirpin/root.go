@@ -103,7 +103,7 @@ The configuration is --config, else $DIRPIN_CONFIG, else ` + defaultConfig() + `
 	f.BoolVar(&a.quiet, "quiet", false, "print no progress")
 	f.StringVar(&a.logLevel, "log-level", "", "debug, info, warn or error")
 	root.AddCommand(
-		newInitCommand(a), newCheckCommand(a), newSyncCommand(a), newFindCommand(a),
+		newInitCommand(a), newCheckCommand(a), newSyncCommand(a), newAgreementsCommand(a), newFindCommand(a),
 		newRunCommand(a), newExplainCommand(a), newUsersCommand(a), newJobsCommand(a),
 		newVerifyCommand(a), newDoctorCommand(a), newKeysCommand(a), newSealCommand(a), newSchemaCommand(a),
 		newDemoCommand(a), newVersionCommand(a),

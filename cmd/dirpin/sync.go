@@ -45,6 +45,13 @@ func runSync(ctx context.Context, a *app, names []string, o syncOptions) error {
 		if o.adoptKeys && len(agreements) != 1 {
 			return usagef("sync: --adopt-keys takes one agreement at a time: name it")
 		}
+		left, err := orphans(ctx, s)
+		if err != nil {
+			return err
+		}
+		for _, name := range left {
+			fmt.Fprintf(a.err, "dirpin: warning: %s\n", orphanText(name))
+		}
 		worst := exitOK
 		for i := range agreements {
 			code := a.syncOne(ctx, s, &agreements[i], o)

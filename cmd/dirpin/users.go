@@ -17,7 +17,7 @@ func newUsersCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{Use: "users", Short: "Local users, and the helpdesk's work on one user", Args: groupArgs, RunE: func(*cobra.Command, []string) error { return nil }}
 	cmd.AddCommand(
 		newUsersImportCommand(a), newUsersAddCommand(a), newUsersShowCommand(a), newUsersRemoveCommand(a), newUsersUnflagCommand(a),
-		newUsersResetCommand(a),
+		newUsersResetCommand(a), newUsersAdoptCommand(a), newUsersConvertCommand(a), newUsersExportCommand(a),
 		newLockCommand(a, "lock", "Lock a credential until it is unlocked", func(c *store.Credential) { c.Locked = true }),
 		newLockCommand(a, "unlock", "Unlock a credential and forget its wrong attempts", func(c *store.Credential) {
 			c.Locked, c.Attempts, c.AttemptsSince, c.LockedUntil = false, 0, time.Time{}, time.Time{}
@@ -95,21 +95,9 @@ func runUsersShow(a *app, tx *store.Tx, id string) error {
 	if err != nil {
 		return err
 	}
-	pin, err := tx.Credential(u.ID, store.PIN)
+	v, err := showOf(tx, u)
 	if err != nil {
 		return err
-	}
-	password, err := tx.Credential(u.ID, store.Password)
-	if err != nil {
-		return err
-	}
-	flag, err := tx.FlagOf(u.ID)
-	if err != nil {
-		return err
-	}
-	v := showJSON{userJSON: jsonOf(u), PIN: credentialOf(pin), Password: credentialOf(password), Reason: u.InactiveReason}
-	if flag != nil {
-		v.Flag = &flagJSON{flag.Job, time.UnixMilli(flag.At).UTC().Format(time.RFC3339), flag.Code}
 	}
 	if a.json {
 		return json.NewEncoder(a.out).Encode(v)
@@ -127,6 +115,27 @@ func runUsersShow(a *app, tx *store.Tx, id string) error {
 		}
 	}
 	return nil
+}
+
+// showOf gathers what is held about a user.
+func showOf(tx *store.Tx, u *user.User) (*showJSON, error) {
+	pin, err := tx.Credential(u.ID, store.PIN)
+	if err != nil {
+		return nil, err
+	}
+	password, err := tx.Credential(u.ID, store.Password)
+	if err != nil {
+		return nil, err
+	}
+	flag, err := tx.FlagOf(u.ID)
+	if err != nil {
+		return nil, err
+	}
+	v := &showJSON{userJSON: jsonOf(u), PIN: credentialOf(pin), Password: credentialOf(password), Reason: u.InactiveReason}
+	if flag != nil {
+		v.Flag = &flagJSON{flag.Job, time.UnixMilli(flag.At).UTC().Format(time.RFC3339), flag.Code}
+	}
+	return v, nil
 }
 
 func credentialOf(c store.Credential) *credentialJSON {

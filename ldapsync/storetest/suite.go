@@ -25,7 +25,7 @@ type suite struct {
 func Run(t *testing.T, open func(t *testing.T) ldapsync.Store) {
 	for name, test := range map[string]func(*suite){
 		"agreement": (*suite).agreement, "people": (*suite).people, "swap": (*suite).swap, "pending": (*suite).pending,
-		"tally": (*suite).tally, "rejects": (*suite).rejects, "managers": (*suite).managers, "managers by key": (*suite).managersByKey, "expiry": (*suite).expiry, "managers of DNs": (*suite).managersOfDNs, "rollback": (*suite).rollback,
+		"tally": (*suite).tally, "rejects": (*suite).rejects, "managers": (*suite).managers, "managers by key": (*suite).managersByKey, "expiry": (*suite).expiry, "rename": (*suite).rename, "managers of DNs": (*suite).managersOfDNs, "rollback": (*suite).rollback,
 		"marks": (*suite).marks, "containers": (*suite).containers, "sample": (*suite).sample, "observed absence": (*suite).observe, "leases": (*suite).leases, "orders": (*suite).orders, "excluded": (*suite).excluded,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -390,6 +390,53 @@ func (s *suite) managersOfDNs() {
 		}
 		return err
 	})
+}
+
+func (s *suite) rename() {
+	loss := roster.Loss{Agreement: "corp", Key: key(1), Kind: roster.LossAbsent, Since: s.now}
+	s.apply("corp", roster.Changes{Put: []roster.Person{person("corp", 1, "a"), person("corp", 2, "b")}, Park: []roster.Loss{loss}, Applied: []roster.Loss{loss},
+		Reject: []roster.Reject{{Agreement: "corp", Key: key(3), Reason: "user-id-taken", Since: s.now}}})
+	s.write("corp", func(tx ldapsync.Writer) error {
+		return tx.SyncSave(roster.Agreement{Name: "corp", Kind: "ad", Seed: 7, ScopeFP: "s"})
+	})
+	mark := roster.Mark{Agreement: "corp", Feed: "syncrepl", Cookie: []byte("c"), ScopeFP: "s", Taken: s.now, Checksum: 5}
+	s.write("corp", func(tx ldapsync.Writer) error {
+		if err := tx.SyncSetContainers("corp", []roster.Container{{Key: key(8), DNNorm: "ou=x"}}); err != nil {
+			return err
+		}
+		return tx.SyncSaveMark(mark)
+	})
+	s.apply("other", roster.Changes{Put: []roster.Person{person("other", 4, "d")}})
+	if err := s.store.Write(s.Context(), func(tx ldapsync.Writer) error { return tx.SyncRename("corp", "new") }); err != nil {
+		s.Fatal(err)
+	}
+	s.read(func(tx ldapsync.Reader) error {
+		all, err := tx.SyncAgreements()
+		if len(all) != 2 || all[0].Name != "new" || all[0].Kind != "ad" || all[0].Seed != 7 || all[0].ScopeFP != "s" || all[0].Seq != 4 || all[1].Name != "other" {
+			s.Errorf("agreements: %+v", all)
+		}
+		return err
+	})
+	s.read(func(tx ldapsync.Reader) error {
+		m, err := tx.SyncMark("new", "syncrepl", "")
+		c, err2 := tx.SyncContainers("new", []string{key(8)})
+		if string(m.Cookie) != "c" || len(c) != 1 {
+			s.Errorf("mark %+v, containers %v", m, c)
+		}
+		return errors.Join(err, err2)
+	})
+	rejects := 0
+	s.read(func(tx ldapsync.Reader) error {
+		return tx.SyncRejects("new", func(roster.Reject) error { rejects++; return nil })
+	})
+	var t roster.Tally
+	s.read(func(tx ldapsync.Reader) (err error) { t, err = tx.SyncTally("new", s.now); return err })
+	if p := s.all(1)["a"]; p.Agreement != "new" || len(s.pendingOf("new", "")) != 1 || len(s.pendingOf("corp", "")) != 0 || rejects != 1 || t.Total != 2 || len(t.Applied) != 1 {
+		s.Errorf("renamed: %+v, %d rejects, %+v", p, rejects, t)
+	}
+	if p := s.all(4)["d"]; p.Agreement != "other" {
+		s.Errorf("another: %+v", p)
+	}
 }
 
 func (s *suite) expiry() {
