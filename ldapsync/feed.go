@@ -1,0 +1,76 @@
+package ldapsync
+
+import (
+	"errors"
+
+	"github.com/dirpin/dirpin/internal/roster"
+)
+
+// The feeds.
+const (
+	FeedFull     = "full"     // everybody, each time
+	FeedSyncrepl = "syncrepl" // content synchronization, RFC 4533
+	FeedDirSync  = "dirsync"  // [MS-ADTS], section 3.1.1.3.4.1.3
+	FeedUSN      = "usn"      // uSNChanged, of one domain controller
+)
+
+// Feed is a way to learn what has changed that a server offers.
+type Feed struct {
+	Name     string
+	Provider string // the server that its cookies are good for; "": every server of the directory
+}
+
+// What a server may say to a cookie, by errors.Is.
+var (
+	// ErrCookie: the server does not take the cookie. A full answer is needed.
+	ErrCookie = errors.New("the server does not take the cookie")
+	// ErrBehind: the server has less than was seen already: a replica that
+	// lags, or a server restored from a backup. Another one may do better.
+	ErrBehind = errors.New("the server has less than was seen already")
+	// ErrLimit: the server cuts answers that are not paged.
+	ErrLimit = errors.New("the server cut its answer")
+)
+
+// Query asks for changes.
+type Query struct {
+	Feed   Feed
+	Cookie []byte // where to begin; nil: everything there is
+	Held   int    // people whom we have
+}
+
+// Mention is what a feed says of one entry.
+type Mention struct {
+	What  What
+	Key   string
+	Entry *Entry // Changed: as it is now
+	DN    string // Holder: normalized
+}
+
+// What is a kind of mention.
+type What int
+
+// The kinds of mentions.
+const (
+	Changed What = iota // the entry, as it is now
+	Present             // it is there, as it was
+	Gone                // it is not one of the agreement any more, the server says
+	Missing             // it was asked for by its key and not returned
+	Holder              // a container, as it is now
+)
+
+// Outcome is what follows from an answer.
+type Outcome struct {
+	Cookie   []byte // where to go on; nil: the server gave none
+	Complete bool   // who was not mentioned is not there
+	Distrust string // not "": why nothing follows from it but what it mentions, and everything has to be read
+}
+
+// mark makes the mark of an outcome.
+func (r *run) mark(f Feed, cookie []byte) *roster.Mark {
+	if len(cookie) == 0 {
+		return nil
+	}
+	m := &roster.Mark{Agreement: r.state.Name, Feed: f.Name, Provider: f.Provider, Cookie: cookie, ScopeFP: r.facts.ScopeFP, MapFP: r.facts.MapFP, Taken: r.o.Now()}
+	m.Checksum = checksum(*m)
+	return m
+}

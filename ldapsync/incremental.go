@@ -1,0 +1,384 @@
+package ldapsync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/dirpin/dirpin/internal/roster"
+	"github.com/dirpin/dirpin/internal/user"
+)
+
+// since is what an incremental answer has said so far.
+type since struct {
+	mentioned map[rawKey]bool   // the entry came
+	gone      map[rawKey]bool   // it is gone; whether the server said so itself
+	holders   map[string]string // containers, by key, the normalized DN
+}
+
+func newSince() *since {
+	return &since{mentioned: make(map[rawKey]bool), gone: make(map[rawKey]bool), holders: make(map[string]string)}
+}
+
+// read asks the directory in the way that is chosen, and draws the
+// consequences.
+func (r *run) read(ctx context.Context) error {
+	var c choice
+	if err := r.o.Store.Read(ctx, func(tx Reader) (err error) { c, err = r.choose(tx); return err }); err != nil {
+		return err
+	}
+	r.result.Feed = c.feed.Name
+	if c.mark != nil {
+		why, err := r.changes(ctx, c)
+		switch {
+		case errors.Is(err, ErrCookie):
+			c.mark, c.why = nil, err.Error()
+			if err := r.refused(ctx, err); err != nil {
+				return err
+			}
+		case err != nil:
+			return err
+		case why == "" && c.why == "":
+			return r.finish(ctx)
+		case c.why == "":
+			c.why = why
+		}
+	}
+	return r.everything(ctx, c)
+}
+
+// changes takes what has changed since the mark. Where something makes a full
+// answer necessary it says what.
+func (r *run) changes(ctx context.Context, c choice) (why string, err error) {
+	var sample []roster.Person
+	held := 0
+	err = r.o.Store.Read(ctx, func(tx Reader) (err error) {
+		if held, err = tx.SyncCount(r.state.Name); err == nil {
+			sample, err = tx.SyncSample(r.state.Name, 3)
+		}
+		return err
+	})
+	if err != nil {
+		return "", r.storeError("choosing whom to look for", err)
+	}
+	if err := r.dir.Sees(ctx, sample); err != nil {
+		return "", err
+	}
+	r.since = newSince()
+	o, err := r.dir.Changes(ctx, Query{Feed: c.feed, Cookie: c.mark.Cookie, Held: held}, func(m Mention) error { return r.mention(ctx, m) })
+	if err != nil {
+		return "", err
+	}
+	return r.since.verdict(ctx, r, c.feed, o)
+}
+
+// mention takes what a feed says of one entry. Of several mentions the last is
+// true.
+func (r *run) mention(ctx context.Context, m Mention) error {
+	if m.What == Holder {
+		r.since.holders[m.Key] = m.DN
+		return nil
+	}
+	key, err := parseKey(m.Key)
+	if err != nil {
+		return directoryError(fmt.Errorf("%s: %s: %w", r.state.Name, r.facts.Server, err))
+	}
+	switch m.What {
+	case Changed:
+		r.result.Entries++
+		r.seen.usable.Add(1) // one that is not usable is no sign that nobody is
+		delete(r.since.gone, key)
+		r.since.mentioned[key] = true
+		if r.index != nil {
+			if i := r.index.find(key); i >= 0 {
+				r.index.set(i, flagSeen)
+			}
+		}
+		return r.take(ctx, m.Entry)
+	case Present:
+		if err := r.needIndex(ctx); err != nil {
+			return err
+		}
+		if i := r.index.find(key); i >= 0 {
+			r.index.set(i, flagSeen)
+		}
+	case Gone, Missing:
+		delete(r.batch, key)
+		delete(r.since.mentioned, key)
+		r.since.gone[key] = m.What == Gone
+	}
+	return nil
+}
+
+// needIndex reads everyone whom the agreement has, for an answer that may prove
+// to be complete. Who came already is seen.
+func (r *run) needIndex(ctx context.Context) error {
+	if r.index != nil {
+		return nil
+	}
+	if err := r.loadIndex(ctx); err != nil {
+		return err
+	}
+	for key := range r.since.mentioned {
+		if i := r.index.find(key); i >= 0 {
+			r.index.set(i, flagSeen)
+		}
+	}
+	return nil
+}
+
+// verdict writes what came and prepares the end of the run. Where something
+// makes a full answer necessary it says what.
+func (s *since) verdict(ctx context.Context, r *run, f Feed, o Outcome) (why string, err error) {
+	if err := r.flush(ctx); err != nil {
+		return "", err
+	}
+	r.o.OnProgress(r.result.Entries)
+	r.next = r.mark(f, o.Cookie)
+	moved := ""
+	err = r.o.Store.Read(ctx, func(tx Reader) (err error) { moved, err = s.movedHolder(tx, r.state.Name); return err })
+	switch {
+	case err != nil:
+		return "", r.storeError("comparing containers", err)
+	case moved != "":
+		return moved, nil
+	case o.Distrust != "":
+		return o.Distrust, nil
+	case o.Complete:
+		r.complete = true
+		return "", r.needIndex(ctx)
+	}
+	return "", r.indexGone(ctx)
+}
+
+// movedHolder tells whether a container came, went, or has another DN: those
+// below it have too, and no server reports them.
+func (s *since) movedHolder(tx Reader, agreement string) (why string, err error) {
+	var keys []string
+	for k := range s.holders {
+		keys = append(keys, k)
+	}
+	for k := range s.gone {
+		for _, kind := range []string{Kind389, KindOther} { // both ways to write a key
+			keys = append(keys, k.text(kind))
+		}
+	}
+	known, err := tx.SyncContainers(agreement, keys)
+	if err != nil {
+		return "", err
+	}
+	dns := make(map[string]string)
+	for _, c := range known {
+		dns[c.Key] = c.DNNorm
+		if dn, ok := s.holders[c.Key]; !ok {
+			return "the container " + shorten(c.DNNorm) + " is gone", nil
+		} else if dn != c.DNNorm {
+			return "the container " + shorten(c.DNNorm) + " is now " + shorten(dn), nil
+		}
+	}
+	for k, dn := range s.holders {
+		if dns[k] == "" {
+			return "there is a container that was not there before: " + shorten(dn), nil
+		}
+	}
+	return "", nil
+}
+
+// indexGone makes an index of those only who are gone, and of those absent ones
+// whose user id another entry claims: to the end of a run they are those whom
+// a full answer did not have.
+func (r *run) indexGone(ctx context.Context) error {
+	var keys []string
+	for k := range r.since.gone {
+		keys = append(keys, k.text(r.facts.Kind))
+	}
+	var held []roster.Held
+	err := r.o.Store.Read(ctx, func(tx Reader) error {
+		people, err := tx.SyncPeople(keys)
+		if err != nil {
+			return err
+		}
+		claimed, err := r.claimedAbsent(tx)
+		if err != nil {
+			return err
+		}
+		for _, p := range append(people, claimed...) {
+			if p.Agreement == r.state.Name {
+				held = append(held, roster.Held{Key: p.Key, Hash: p.Hash, Inactive: p.InactiveReason})
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return r.storeError("reading who is gone", err)
+	}
+	r.index, err = newIndex(held)
+	return err
+}
+
+// claimedAbsent returns those who have left, in an earlier run or by a loss that
+// still waits, and whose user id a refused entry claims.
+func (r *run) claimedAbsent(tx Reader) ([]roster.Person, error) {
+	claims, err := r.takenClaims(tx)
+	if err != nil || len(claims) == 0 {
+		return nil, err
+	}
+	leaving := make(map[string]bool)
+	err = tx.SyncPending(r.state.Name, "", func(l roster.Loss) error {
+		if l.Kind == roster.LossAbsent || l.Kind == roster.LossReplaced || l.Kind == roster.LossRemoved {
+			leaving[l.Key] = true
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	var found []roster.Person
+	return found, inChunks(claims, func(part []claim) error {
+		ids := make([]string, len(part))
+		for i, c := range part {
+			ids[i] = c.folded
+		}
+		owners, err := tx.SyncClaimants(ids)
+		for _, p := range owners {
+			key, keyErr := parseKey(p.Key)
+			_, gone := r.since.gone[key]
+			if keyErr == nil && !gone && (p.InactiveReason == user.Absent || leaving[p.Key]) {
+				found = append(found, p)
+			}
+		}
+		return err
+	})
+}
+
+// stands tells whether an entry that was refused is still there, and refused,
+// as far as the answer shows.
+func (r *run) stands(key rawKey) bool {
+	if r.since == nil || r.complete && len(r.since.mentioned) == 0 {
+		return r.rejects[key]
+	}
+	if r.complete {
+		return r.rejects[key]
+	}
+	_, gone := r.since.gone[key]
+	return !gone
+}
+
+// explicit tells whether the server itself said that an entry is gone.
+func (r *run) explicit(key rawKey) bool { return r.since != nil && r.since.gone[key] }
+
+// everything reads all, with the feed or besides it.
+func (r *run) everything(ctx context.Context, c choice) error {
+	if c.why != "" {
+		r.o.Log.Info(fmt.Sprintf("%s: %s: reading everything: %s", r.state.Name, r.facts.Server, c.why))
+	}
+	if err := r.checkBehind(); err != nil {
+		return err
+	}
+	begun := time.Now()
+	r.since, r.complete = nil, true
+	r.rejects = make(map[rawKey]bool)
+	r.seen.reset()
+	if err := r.loadIndex(ctx); err != nil {
+		return err
+	}
+	r.result.Full = true
+	if err := r.entries(ctx, c); err != nil {
+		return err
+	}
+	r.state.FullTook = time.Since(begun)
+	return r.finish(ctx)
+}
+
+// entries reads everyone and has the feed go on from there.
+func (r *run) entries(ctx context.Context, c choice) error {
+	a := Answer{Known: r.known, Again: r.again, Yield: func(e *Entry) error { return r.take(ctx, e) }, Unpaged: r.unpaged(),
+		Holder: func(h roster.Container) { r.holders = append(r.holders, h) }}
+	r.holders = nil
+	if c.feed.Name == FeedSyncrepl && r.next == nil {
+		o, err := r.dir.Refresh(ctx, c.feed, a)
+		if err == nil {
+			r.next = r.mark(c.feed, o.Cookie)
+			return r.taken(ctx)
+		}
+		if !errors.Is(err, ErrLimit) {
+			return err
+		}
+		r.o.Log.Warn(fmt.Sprintf("%s: %s: content synchronization begins with one answer of everybody, which the server cuts; reading pages", r.state.Name, r.facts.Server), "error", err)
+		r.holders = nil
+		r.again()
+		a.Unpaged = false
+	}
+	if c.feed.Name != FeedFull {
+		if r.next == nil { // where to go on is asked first: what changes meanwhile comes twice
+			cookie, err := r.dir.Mark(ctx, c.feed)
+			if err != nil {
+				return err
+			}
+			r.next = r.mark(c.feed, cookie)
+		}
+		if err := r.dir.Containers(ctx, func(h roster.Container) error { r.holders = append(r.holders, h); return nil }); err != nil {
+			return err
+		}
+	}
+	if err := r.dir.Entries(ctx, a); err != nil {
+		return err // what was not written yet is not: it comes again
+	}
+	return r.taken(ctx)
+}
+
+// taken writes the rest of a full answer.
+func (r *run) taken(ctx context.Context) error {
+	if err := r.flush(ctx); err != nil {
+		return err
+	}
+	r.countSeen()
+	r.o.OnProgress(r.result.Entries)
+	if r.result.Entries > 0 && r.seen.usable.Load() == 0 {
+		return directoryError(fmt.Errorf("%s: %s: none of the %d entries has a user id that can be taken: the bind account may not read it, or `attributes` names another one; nothing was changed",
+			r.state.Name, r.facts.Server, r.result.Entries))
+	}
+	return nil
+}
+
+// refused remembers that the server did not take a cookie. The second time
+// within an hour cookies are left alone for a day.
+func (r *run) refused(ctx context.Context, why error) error {
+	s := r.state
+	if !s.RefusedAt.IsZero() && r.start.Sub(s.RefusedAt) < refusedAgain {
+		s.FullUntil = r.start.Add(fullFor)
+	}
+	s.RefusedAt = r.start
+	r.o.Log.Warn(fmt.Sprintf("%s: %s refuses the cookie", r.state.Name, r.facts.Server), "error", why)
+	return r.remember(ctx, s)
+}
+
+// remember keeps what is known of the agreement, whatever becomes of the run.
+func (r *run) remember(ctx context.Context, s roster.Agreement) error {
+	err := r.o.Store.Write(ctx, func(tx Writer) error { return r.advance(tx, &s) })
+	if err != nil {
+		return r.storeError("keeping what is known of the directory", err)
+	}
+	r.state = s
+	return nil
+}
+
+// keepFeed keeps, in the last transaction, where the feed goes on.
+func (e *ending) keepFeed(state *roster.Agreement) error {
+	state.Feed, state.BehindSince = e.result.Feed, time.Time{}
+	if len(e.facts.Context) > 0 {
+		state.Context = strings.Join(e.facts.Context, " ")
+	}
+	if e.result.Full {
+		state.FullAt = e.o.Now()
+		if err := e.tx.SyncSetContainers(state.Name, e.run.holders); err != nil {
+			return err
+		}
+	}
+	if e.next == nil {
+		return nil
+	}
+	return e.tx.SyncSaveMark(*e.next)
+}
