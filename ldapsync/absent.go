@@ -52,7 +52,7 @@ type claim struct{ key, folded string }
 func (r *run) takenClaims(tx Reader) ([]claim, error) {
 	var claims []claim
 	each := func(x roster.Reject) error {
-		if k, err := parseKey(x.Key); err == nil && x.Reason == reasonTaken && !x.Partial && r.rejects[k] {
+		if k, err := parseKey(x.Key); err == nil && x.Reason == reasonTaken && !x.Partial && r.stands(k) {
 			claims = append(claims, claim{x.Key, user.Fold(x.UserID)})
 		}
 		return nil
@@ -122,7 +122,7 @@ func (r *run) witness(ctx context.Context, a absences) error {
 		return err
 	}
 	var people []roster.Person
-	return r.eachUnseen(ctx, func(i int) bool { return asks[a.kindOf(r.index, i)] }, func(keys []string) error {
+	return r.eachUnseen(ctx, func(i int) bool { return asks[a.kindOf(r.index, i)] && !r.explicit(r.index.held[i].key) }, func(keys []string) error {
 		err := r.o.Store.Read(ctx, func(tx Reader) (err error) {
 			people, err = tx.SyncPeople(keys)
 			return err

@@ -1,6 +1,7 @@
 package ldapsync
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -27,24 +28,39 @@ type choice struct {
 	why  string       // not "": why everything is read
 }
 
-// choose says how the directory is asked.
+// choose says how the directory is asked: by the best feed that has somewhere
+// to go on, else by the best.
 func (r *run) choose(tx Reader) (choice, error) {
-	f, err := r.feed()
-	if err != nil || f.Name == FeedFull {
-		return choice{feed: f}, err
+	full := choice{feed: Feed{Name: FeedFull}}
+	feeds, err := r.feeds()
+	if err != nil || len(feeds) == 0 || r.o.DryRun { // a dry run is to say all
+		return full, err
 	}
-	c := choice{feed: f}
 	if r.start.Before(r.state.FullUntil) {
-		r.o.Log.Warn(fmt.Sprintf("%s: %s refused cookies again and again: everything is read until %s", r.state.Name, r.facts.Server, r.state.FullUntil.Format(time.RFC3339)))
-		return choice{feed: Feed{Name: FeedFull}}, nil
+		r.o.Log.Warn(fmt.Sprintf("%s: %s refused cookies again and again: until %s everything is read", r.state.Name, r.facts.Server, r.state.FullUntil.Format(time.RFC3339)))
+		return full, nil
 	}
+	var best choice
+	for i, f := range feeds {
+		c, err := r.goOn(tx, f)
+		if err != nil || c.mark != nil {
+			return c, err
+		}
+		if i == 0 {
+			best = c
+		}
+	}
+	return best, nil
+}
+
+// goOn says whether a feed has somewhere to go on.
+func (r *run) goOn(tx Reader, f Feed) (choice, error) {
+	c := choice{feed: f}
 	m, err := tx.SyncMark(r.state.Name, f.Name, f.Provider)
 	if err != nil {
 		return c, err
 	}
 	switch age := r.start.Sub(m.Taken); {
-	case r.o.DryRun:
-		return choice{feed: Feed{Name: FeedFull}}, nil // a dry run is to say all
 	case r.state.CompletedAt.IsZero():
 		c.why = "it is the first time"
 	case m.Checksum == 0:
@@ -57,47 +73,60 @@ func (r *run) choose(tx Reader) (choice, error) {
 		c.why = "attributes were changed"
 	case age > cookieLife:
 		c.why = fmt.Sprintf("the cookie is %d days old", age/(24*time.Hour))
+	case r.restored:
+		c.why = "no server has what the cookie stands for"
 	default:
 		c.mark = &m
-		switch {
-		case r.o.Full:
-			c.why = "it was asked for"
-		case r.o.AdoptKeys:
-			c.why = "keys are to be adopted"
-		case r.reconcileDue():
-			c.why = "full_every has passed"
-		}
+		c.why = r.whyFull()
 	}
 	return c, nil
 }
 
-// feed returns what the configuration and the server agree on.
-func (r *run) feed() (Feed, error) {
-	method, offered := r.o.Agreement.Method, r.facts.Feeds
+// whyFull says why everything is to be read though changes could be; "" for no
+// reason.
+func (r *run) whyFull() string {
+	switch {
+	case r.o.Full:
+		return "it was asked for"
+	case r.o.AdoptKeys:
+		return "keys are to be adopted"
+	case r.reconcileDue():
+		return "full_every has passed"
+	}
+	return ""
+}
+
+// feeds returns what the configuration and the server agree on, the best first;
+// nothing for a full answer each time.
+func (r *run) feeds() ([]Feed, error) {
 	var wanted []string
-	switch method {
+	switch r.o.Agreement.Method {
 	case FeedFull:
-		return Feed{Name: FeedFull}, nil
+		return nil, nil
 	case FeedSyncrepl:
 		wanted = []string{FeedSyncrepl}
 	case FeedDirSync:
 		wanted = []string{FeedDirSync, FeedUSN}
 	default:
-		if len(offered) > 0 {
-			return offered[0], nil
-		}
-		return Feed{Name: FeedFull}, nil
+		wanted = []string{FeedSyncrepl, FeedDirSync, FeedUSN}
 	}
-	for _, f := range offered {
+	var feeds []Feed
+	offered := false
+	for _, f := range r.facts.Feeds {
 		if slices.Contains(wanted, f.Name) {
-			return f, nil
+			if offered = true; !r.unfit[f.Name] {
+				feeds = append(feeds, f)
+			}
 		}
+	}
+	if offered || len(wanted) == 3 {
+		return feeds, nil
 	}
 	need := "content synchronization (OpenLDAP: overlay syncprov; 389 Directory Server: the Content Synchronization plugin)"
-	if method == FeedDirSync {
+	if wanted[0] == FeedDirSync {
 		need = "DirSync, which is Active Directory's"
 	}
-	return Feed{}, configError(fmt.Errorf("%s: method %s: %s offers no %s, or not to this account; use method: auto", r.state.Name, method, r.facts.Server, need))
+	return nil, configError(fmt.Errorf("%s: method %s: %s offers no %s; use method: auto", r.state.Name, r.o.Agreement.Method, r.facts.Server, need))
 }
 
 // reconcileDue tells whether an incremental feed has gone without a full answer
@@ -114,6 +143,25 @@ func (r *run) reconcileDue() bool {
 // the same for the same text: agreements must not all come at once.
 func jittered(d time.Duration, text string) time.Duration {
 	return d + time.Duration(float64(d)*(float64(xxh3.HashString(text)>>11)/(1<<53)*0.2-0.1))
+}
+
+// behind decides what is done where no server in reach has what was seen
+// already: they are asked again later. Only when that has been so for
+// replica_lag the directory is taken as it is; the guard judges.
+func (r *run) behind(ctx context.Context, why error) error {
+	if r.state.BehindSince.IsZero() && !r.o.DryRun {
+		s := r.state
+		s.BehindSince = r.start
+		if err := r.remember(ctx, s); err != nil {
+			return err
+		}
+	}
+	if since := r.state.BehindSince; since.IsZero() || r.start.Sub(since) < r.o.Agreement.ReplicaLag {
+		return fmt.Errorf("%w; nothing was changed. A replica that lags catches up; after %v (replica_lag) the directory is taken as it is", why, r.o.Agreement.ReplicaLag)
+	}
+	r.o.Log.Error(fmt.Sprintf("%s: since %s no server has what was seen before: a server restored from a backup? The directory is taken as it is, the guard judges", r.state.Name, r.state.BehindSince.Format(time.RFC3339)))
+	r.restored = true
+	return nil
 }
 
 // checkBehind refuses a server that has less than was seen already: everybody

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,6 +25,7 @@ type ConnectOptions struct {
 	Seed      uint64       // of the content hashes
 	Now       func() time.Time
 	Log       *slog.Logger
+	Avoid     map[string]bool // servers, as in Facts.Server, that are not to be asked
 }
 
 // Client is a Directory over LDAP. It serves one goroutine.
@@ -35,6 +37,9 @@ type Client struct {
 	filter string
 	paged  bool // the server knows the paged results control
 	mapper *mapper
+
+	context      string // the naming context that holds the base
+	dirSyncFlags int64  // with which DirSync is to be had
 }
 
 var _ Directory = (*Client)(nil)
@@ -53,6 +58,10 @@ func Connect(ctx context.Context, o ConnectOptions) (*Client, error) {
 	}
 	if len(servers) == 0 {
 		return nil, configError(fmt.Errorf("%s: no servers are configured", name))
+	}
+	servers = slices.DeleteFunc(servers, func(s server) bool { return o.Avoid[s.addr] })
+	if len(servers) == 0 {
+		return nil, directoryError(fmt.Errorf("%s: no other server is configured", name))
 	}
 	if err := checkSafety(o.Agreement, o.Password, servers); err != nil {
 		return nil, configError(fmt.Errorf("%s: %w", name, err))

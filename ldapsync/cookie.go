@@ -13,11 +13,11 @@ import (
 	"github.com/dirpin/dirpin/internal/roster"
 )
 
-// checksum is what a mark must have: a mark that was damaged, or that another
-// feed's was taken for, is worse than none.
+// checksum is what a mark must have, whatever the agreement is called: a mark
+// that was damaged, or is another feed's, is worse than none.
 func checksum(m roster.Mark) uint64 {
 	var b []byte
-	for _, s := range []string{"1", m.Agreement, m.Feed, m.Provider, string(m.Cookie), m.ScopeFP, m.MapFP} {
+	for _, s := range []string{"1", m.Feed, m.Provider, string(m.Cookie), m.ScopeFP, m.MapFP} {
 		b = appendField(b, s)
 	}
 	return max(1, xxh3.Hash(b))

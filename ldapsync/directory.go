@@ -44,6 +44,22 @@ type Directory interface {
 	// its last DN with the filter, then by key below the base. An error means
 	// that nothing is known.
 	Present(ctx context.Context, key, dn string) (bool, error)
+	// Sees returns an error where the base cannot be read, or none of the
+	// people with key and user id: then the account sees less than before, and
+	// what has changed by a feed's word is not to be believed.
+	Sees(ctx context.Context, people []roster.Person) error
+	// Changes reads what has changed since the query's cookie. Without an error
+	// the answer was complete.
+	Changes(ctx context.Context, q Query, yield func(Mention) error) (Outcome, error)
+	// Refresh is Entries by way of content synchronization, and says where it
+	// goes on. ErrUnfit: the server does not do it for everybody.
+	Refresh(ctx context.Context, f Feed, a Answer) (Outcome, error)
+	// Mark returns where a feed goes on after a full answer that is asked for
+	// thereafter; nil where that cannot be told. ErrUnfit: the account may not
+	// use the feed.
+	Mark(ctx context.Context, f Feed) ([]byte, error)
+	// Containers yields the entries below the base below which people may be.
+	Containers(ctx context.Context, yield func(roster.Container) error) error
 	// Close ends the connection.
 	Close() error
 }
@@ -64,6 +80,9 @@ type Answer struct {
 	// Unpaged permits to ask for everything at once, which is faster, but
 	// yields nothing before all has come.
 	Unpaged bool
+	// Holder, where it is not nil, receives the containers of an answer by
+	// content synchronization. It runs where Known does.
+	Holder func(roster.Container)
 }
 
 // Everything is an Answer that yields every entry.
@@ -73,12 +92,14 @@ func Everything(yield func(*Entry) error) Answer {
 
 // Facts are what a sync must know of the directory that answers it.
 type Facts struct {
-	Kind         string // openldap, 389ds, ad, other
-	Server       string // host:port, for messages
-	KeyAttribute string // entryUUID, nsUniqueId, objectGUID
-	Identity     string // of the directory: its naming context and that entry's key
-	ScopeFP      string // fingerprint of whom the agreement is about
-	MapFP        string // fingerprint of how entries become persons
-	Referrals    int    // that were not followed, in the last answer
-	Unpaged      bool   // the last answer came whole, without pages
+	Kind         string   // openldap, 389ds, ad, other
+	Server       string   // host:port, for messages
+	KeyAttribute string   // entryUUID, nsUniqueId, objectGUID
+	Identity     string   // of the directory: its naming context and that entry's key
+	ScopeFP      string   // fingerprint of whom the agreement is about
+	MapFP        string   // fingerprint of how entries become persons
+	Referrals    int      // that were not followed, in the last answer
+	Feeds        []Feed   // that it offers to this account for what has changed, the best first
+	Context      []string // contextCSN of OpenLDAP; none: not known
+	Unpaged      bool     // the last answer came whole, without pages
 }

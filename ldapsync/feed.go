@@ -27,8 +27,9 @@ var (
 	// ErrBehind: the server has less than was seen already: a replica that
 	// lags, or a server restored from a backup. Another one may do better.
 	ErrBehind = errors.New("the server has less than was seen already")
-	// ErrLimit: the server cuts answers that are not paged.
-	ErrLimit = errors.New("the server cut its answer")
+	// ErrUnfit: the server announces a feed and does not do it, or not for this
+	// account.
+	ErrUnfit = errors.New("the feed is not to be had")
 )
 
 // Query asks for changes.
@@ -42,8 +43,8 @@ type Query struct {
 type Mention struct {
 	What  What
 	Key   string
-	Entry *Entry // Changed: as it is now
-	DN    string // Holder: normalized
+	Entry *Entry // EntryChanged: as it is now
+	DN    string // Container: normalized
 }
 
 // What is a kind of mention.
@@ -51,11 +52,11 @@ type What int
 
 // The kinds of mentions.
 const (
-	Changed What = iota // the entry, as it is now
-	Present             // it is there, as it was
-	Gone                // it is not one of the agreement any more, the server says
-	Missing             // it was asked for by its key and not returned
-	Holder              // a container, as it is now
+	EntryChanged What = iota // the entry, as it is now
+	EntryPresent             // it is there, as it was
+	EntryGone                // it is not one of the agreement any more, the server says
+	EntryMissing             // it was asked for by its key and not returned
+	Container                // a container, as it is now
 )
 
 // Outcome is what follows from an answer.

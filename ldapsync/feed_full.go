@@ -24,11 +24,25 @@ const maxEmptyPages = 1000
 // that are not into a spool; the other, the caller's, makes people of them.
 // Writing them never delays the next page.
 func (c *Client) Entries(ctx context.Context, a Answer) error {
-	f := &fullFeed{c: c, a: a, spool: newSpool(), parts: newSpool()}
-	defer f.spool.close()
-	defer f.parts.close()
+	f := newFullFeed(c, a)
+	defer f.close()
+	return f.explain(ctx, f.run(ctx))
+}
+
+func newFullFeed(c *Client, a Answer) *fullFeed {
 	c.facts.Referrals, c.facts.Unpaged = 0, false
-	err := f.run(ctx)
+	return &fullFeed{c: c, a: a, spool: newSpool(), parts: newSpool(), doubtful: newSpool()}
+}
+
+func (f *fullFeed) close() {
+	f.spool.close()
+	f.parts.close()
+	f.doubtful.close()
+}
+
+// explain says what an error of the answer means.
+func (f *fullFeed) explain(ctx context.Context, err error) error {
+	c := f.c
 	var e *ldap.Error
 	switch {
 	case err == nil:
@@ -37,7 +51,7 @@ func (c *Client) Entries(ctx context.Context, a Answer) error {
 		return ctx.Err()
 	case errors.As(err, new(yieldError)):
 		return errors.Unwrap(err)
-	case errors.Is(err, ErrDirectory):
+	case errors.Is(err, ErrDirectory), errors.Is(err, ErrUnfit):
 		return err
 	case errors.As(err, &e):
 		err = c.explainSearch(e, err)
@@ -57,6 +71,10 @@ type fullFeed struct {
 	spool *spool // messages of entries that are not known
 	parts *spool // messages of entries that came in parts
 
+	sync           *refresh // not nil: by content synchronization
+	refreshDeletes bool     // as the server ended it
+	doubtful       *spool   // messages of containers that may be people
+
 	// Of the goroutine that reads.
 	read    int
 	strange int
@@ -68,8 +86,13 @@ func (f *fullFeed) run(ctx context.Context) error {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		err := f.c.do(reading, func() error { return f.answer(reading) })
+		answer := f.answer
+		if f.sync != nil {
+			answer = f.refreshAll
+		}
+		err := f.c.do(reading, func() error { return answer(reading) })
 		f.parts.finish(nil)
+		f.doubtful.finish(nil)
 		f.spool.finish(err)
 	}()
 	err := f.receive(ctx, m)
@@ -82,7 +105,10 @@ func (f *fullFeed) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return f.complete(ctx, m)
+	if err := f.complete(ctx, m); err != nil {
+		return err
+	}
+	return f.judgeDoubtful(ctx, m)
 }
 
 // receive makes people of what is in the spool.

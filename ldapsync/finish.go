@@ -82,6 +82,9 @@ func (e *ending) carryOut(ctx context.Context, tx Writer) error {
 	if len(e.result.Held) == 0 { // else the next run must still be able to say why
 		state.ScopeFP, state.MapFP = e.facts.ScopeFP, e.facts.MapFP
 	}
+	if err := e.keepFeed(&state); err != nil {
+		return err
+	}
 	if err := tx.SyncSave(state); err != nil {
 		return err
 	}
@@ -93,7 +96,7 @@ func (e *ending) carryOut(ctx context.Context, tx Writer) error {
 func (e *ending) forgetRejects() error {
 	var gone []string
 	err := e.tx.SyncRejects(e.state.Name, func(x roster.Reject) error {
-		if k, err := parseKey(x.Key); err != nil || !e.rejects[k] {
+		if k, err := parseKey(x.Key); err != nil || !e.stands(k) {
 			gone = append(gone, x.Key)
 		}
 		return nil
@@ -146,9 +149,12 @@ func (e *ending) parkOne(c *roster.Changes, p roster.Person) {
 
 // lossOf returns what an unseen person loses.
 func (e *ending) lossOf(i int, p roster.Person) (roster.Loss, bool) {
-	kind := e.kindOf(e.index, i)
+	kind, evidence := e.kindOf(e.index, i), "inferred"
+	if e.explicit(e.index.held[i].key) {
+		evidence = "explicit"
+	}
 	return roster.Loss{Agreement: e.state.Name, Key: p.Key, Kind: kind, UserID: p.UserID, DN: p.DN, Value: e.replaced[e.index.held[i].key].Key,
-		Evidence: "inferred", Server: e.facts.Server, Since: e.start, Hash: p.Hash}, kind != ""
+		Evidence: evidence, Server: e.facts.Server, Since: e.start, Hash: p.Hash}, kind != ""
 }
 
 // judge asks the guard about everything that is pending.

@@ -15,11 +15,12 @@ import (
 type since struct {
 	mentioned map[rawKey]bool   // the entry came
 	gone      map[rawKey]bool   // it is gone; whether the server said so itself
+	there     map[rawKey]bool   // nobody whom we have, named as there
 	holders   map[string]string // containers, by key, the normalized DN
 }
 
 func newSince() *since {
-	return &since{mentioned: make(map[rawKey]bool), gone: make(map[rawKey]bool), holders: make(map[string]string)}
+	return &since{mentioned: make(map[rawKey]bool), gone: make(map[rawKey]bool), there: make(map[rawKey]bool), holders: make(map[string]string)}
 }
 
 // read asks the directory in the way that is chosen, and draws the
@@ -33,6 +34,8 @@ func (r *run) read(ctx context.Context) error {
 	if c.mark != nil {
 		why, err := r.changes(ctx, c)
 		switch {
+		case errors.Is(err, ErrUnfit):
+			return r.without(ctx, c.feed, err)
 		case errors.Is(err, ErrCookie):
 			c.mark, c.why = nil, err.Error()
 			if err := r.refused(ctx, err); err != nil {
@@ -47,6 +50,16 @@ func (r *run) read(ctx context.Context) error {
 		}
 	}
 	return r.everything(ctx, c)
+}
+
+// without asks again without a feed that the server does not do.
+func (r *run) without(ctx context.Context, f Feed, why error) error {
+	r.o.Log.Warn(fmt.Sprintf("%s: %s: %s is not to be had", r.state.Name, r.facts.Server, f.Name), "error", why)
+	if r.unfit == nil {
+		r.unfit = make(map[string]bool)
+	}
+	r.unfit[f.Name] = true
+	return r.read(ctx)
 }
 
 // changes takes what has changed since the mark. Where something makes a full
@@ -71,13 +84,13 @@ func (r *run) changes(ctx context.Context, c choice) (why string, err error) {
 	if err != nil {
 		return "", err
 	}
-	return r.since.verdict(ctx, r, c.feed, o)
+	return r.verdict(ctx, c.feed, o)
 }
 
 // mention takes what a feed says of one entry. Of several mentions the last is
 // true.
 func (r *run) mention(ctx context.Context, m Mention) error {
-	if m.What == Holder {
+	if m.What == Container {
 		r.since.holders[m.Key] = m.DN
 		return nil
 	}
@@ -86,7 +99,7 @@ func (r *run) mention(ctx context.Context, m Mention) error {
 		return directoryError(fmt.Errorf("%s: %s: %w", r.state.Name, r.facts.Server, err))
 	}
 	switch m.What {
-	case Changed:
+	case EntryChanged:
 		r.result.Entries++
 		r.seen.usable.Add(1) // one that is not usable is no sign that nobody is
 		delete(r.since.gone, key)
@@ -97,17 +110,19 @@ func (r *run) mention(ctx context.Context, m Mention) error {
 			}
 		}
 		return r.take(ctx, m.Entry)
-	case Present:
+	case EntryPresent:
 		if err := r.needIndex(ctx); err != nil {
 			return err
 		}
 		if i := r.index.find(key); i >= 0 {
 			r.index.set(i, flagSeen)
+		} else {
+			r.since.there[key] = true
 		}
-	case Gone, Missing:
+	case EntryGone, EntryMissing:
 		delete(r.batch, key)
 		delete(r.since.mentioned, key)
-		r.since.gone[key] = m.What == Gone
+		r.since.gone[key] = m.What == EntryGone
 	}
 	return nil
 }
@@ -131,14 +146,14 @@ func (r *run) needIndex(ctx context.Context) error {
 
 // verdict writes what came and prepares the end of the run. Where something
 // makes a full answer necessary it says what.
-func (s *since) verdict(ctx context.Context, r *run, f Feed, o Outcome) (why string, err error) {
+func (r *run) verdict(ctx context.Context, f Feed, o Outcome) (why string, err error) {
 	if err := r.flush(ctx); err != nil {
 		return "", err
 	}
 	r.o.OnProgress(r.result.Entries)
 	r.next = r.mark(f, o.Cookie)
 	moved := ""
-	err = r.o.Store.Read(ctx, func(tx Reader) (err error) { moved, err = s.movedHolder(tx, r.state.Name); return err })
+	err = r.o.Store.Read(ctx, func(tx Reader) (err error) { moved, err = r.movedHolder(tx); return err })
 	switch {
 	case err != nil:
 		return "", r.storeError("comparing containers", err)
@@ -155,17 +170,16 @@ func (s *since) verdict(ctx context.Context, r *run, f Feed, o Outcome) (why str
 
 // movedHolder tells whether a container came, went, or has another DN: those
 // below it have too, and no server reports them.
-func (s *since) movedHolder(tx Reader, agreement string) (why string, err error) {
+func (r *run) movedHolder(tx Reader) (why string, err error) {
+	s := r.since
 	var keys []string
 	for k := range s.holders {
 		keys = append(keys, k)
 	}
 	for k := range s.gone {
-		for _, kind := range []string{Kind389, KindOther} { // both ways to write a key
-			keys = append(keys, k.text(kind))
-		}
+		keys = append(keys, k.text(r.facts.Kind))
 	}
-	known, err := tx.SyncContainers(agreement, keys)
+	known, err := tx.SyncContainers(r.state.Name, keys)
 	if err != nil {
 		return "", err
 	}
@@ -186,84 +200,110 @@ func (s *since) movedHolder(tx Reader, agreement string) (why string, err error)
 	return "", nil
 }
 
-// indexGone makes an index of those only who are gone, and of those absent ones
-// whose user id another entry claims: to the end of a run they are those whom
-// a full answer did not have.
+// indexGone makes an index of those only who are gone, and of those who have
+// left before and whose case is to be looked at again: to the end of a run they
+// are those whom a full answer did not have.
 func (r *run) indexGone(ctx context.Context) error {
-	var keys []string
-	for k := range r.since.gone {
-		keys = append(keys, k.text(r.facts.Kind))
-	}
-	var held []roster.Held
+	held := make(map[string]roster.Held)
 	err := r.o.Store.Read(ctx, func(tx Reader) error {
+		// A loss that was only inferred waits without a second witness. Before
+		// the guard may let it through there must be one.
+		leaving := make(map[string]bool)
+		err := tx.SyncPending(r.state.Name, "", func(l roster.Loss) error {
+			key, err := parseKey(l.Key)
+			if err == nil && (l.Kind == roster.LossAbsent || l.Kind == roster.LossReplaced || l.Kind == roster.LossRemoved) {
+				if leaving[l.Key] = true; l.Evidence == "inferred" {
+					r.since.again(key, false)
+				}
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if err := r.againClaimed(tx, leaving); err != nil {
+			return err
+		}
+		keys := make([]string, 0, len(r.since.gone))
+		for k := range r.since.gone {
+			keys = append(keys, k.text(r.facts.Kind))
+		}
 		people, err := tx.SyncPeople(keys)
-		if err != nil {
-			return err
-		}
-		claimed, err := r.claimedAbsent(tx)
-		if err != nil {
-			return err
-		}
-		for _, p := range append(people, claimed...) {
+		for _, p := range people {
 			if p.Agreement == r.state.Name {
-				held = append(held, roster.Held{Key: p.Key, Hash: p.Hash, Inactive: p.InactiveReason})
+				held[p.Key] = roster.Held{Key: p.Key, Hash: p.Hash, Inactive: p.InactiveReason}
 			}
 		}
-		return nil
+		return err
 	})
 	if err != nil {
 		return r.storeError("reading who is gone", err)
 	}
-	r.index, err = newIndex(held)
-	return err
-}
-
-// claimedAbsent returns those who have left, in an earlier run or by a loss that
-// still waits, and whose user id a refused entry claims.
-func (r *run) claimedAbsent(tx Reader) ([]roster.Person, error) {
-	claims, err := r.takenClaims(tx)
-	if err != nil || len(claims) == 0 {
-		return nil, err
-	}
-	leaving := make(map[string]bool)
-	err = tx.SyncPending(r.state.Name, "", func(l roster.Loss) error {
-		if l.Kind == roster.LossAbsent || l.Kind == roster.LossReplaced || l.Kind == roster.LossRemoved {
-			leaving[l.Key] = true
+	r.index, err = newIndex(len(held), 0, 0, func(yield func(roster.Held) error) error {
+		for _, h := range held {
+			if err := yield(h); err != nil {
+				return err
+			}
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, err
+	return err
+}
+
+// again has somebody looked at who was not mentioned.
+func (s *since) again(key rawKey, explicit bool) {
+	if _, ok := s.gone[key]; !ok && !s.mentioned[key] {
+		s.gone[key] = explicit
 	}
-	var found []roster.Person
-	return found, inChunks(claims, func(part []claim) error {
+}
+
+// againClaimed has those looked at who have left, in an earlier run or by a
+// loss that still waits, and whose user id a refused entry claims.
+func (r *run) againClaimed(tx Reader, leaving map[string]bool) error {
+	claims, err := r.takenClaims(tx)
+	if err != nil {
+		return err
+	}
+	return inChunks(claims, func(part []claim) error {
 		ids := make([]string, len(part))
 		for i, c := range part {
 			ids[i] = c.folded
 		}
 		owners, err := tx.SyncClaimants(ids)
 		for _, p := range owners {
-			key, keyErr := parseKey(p.Key)
-			_, gone := r.since.gone[key]
-			if keyErr == nil && !gone && (p.InactiveReason == user.Absent || leaving[p.Key]) {
-				found = append(found, p)
+			if key, keyErr := parseKey(p.Key); keyErr == nil && p.Agreement == r.state.Name && (p.InactiveReason == user.Absent || leaving[p.Key]) {
+				r.since.again(key, leaving[p.Key])
 			}
 		}
 		return err
 	})
 }
 
-// stands tells whether an entry that was refused is still there, and refused,
-// as far as the answer shows.
+// stands tells whether an entry that was refused is still there, as far as the
+// answer shows.
 func (r *run) stands(key rawKey) bool {
-	if r.since == nil || r.complete && len(r.since.mentioned) == 0 {
+	if r.since == nil {
 		return r.rejects[key]
 	}
 	if r.complete {
-		return r.rejects[key]
+		return r.since.mentioned[key] || r.since.there[key]
 	}
 	_, gone := r.since.gone[key]
 	return !gone
+}
+
+// excluded returns which keys are to be left alone. A full answer knows by its
+// index.
+func (r *run) excluded(tx Reader, keys []string) (map[string]bool, error) {
+	excluded := make(map[string]bool)
+	if r.since == nil {
+		return excluded, nil
+	}
+	list, err := tx.SyncExcluded(r.state.Name, keys)
+	for _, k := range list {
+		excluded[k] = true
+	}
+	return excluded, err
 }
 
 // explicit tells whether the server itself said that an entry is gone.
@@ -285,7 +325,11 @@ func (r *run) everything(ctx context.Context, c choice) error {
 		return err
 	}
 	r.result.Full = true
-	if err := r.entries(ctx, c); err != nil {
+	err := r.entries(ctx, c)
+	if errors.Is(err, ErrUnfit) {
+		return r.without(ctx, c.feed, err)
+	}
+	if err != nil {
 		return err
 	}
 	r.state.FullTook = time.Since(begun)
@@ -303,10 +347,10 @@ func (r *run) entries(ctx context.Context, c choice) error {
 			r.next = r.mark(c.feed, o.Cookie)
 			return r.taken(ctx)
 		}
-		if !errors.Is(err, ErrLimit) {
+		if !errors.Is(err, ErrUnfit) {
 			return err
 		}
-		r.o.Log.Warn(fmt.Sprintf("%s: %s: content synchronization begins with one answer of everybody, which the server cuts; reading pages", r.state.Name, r.facts.Server), "error", err)
+		r.o.Log.Warn(fmt.Sprintf("%s: %s: content synchronization does not begin; reading everything without it", r.state.Name, r.facts.Server), "error", err)
 		r.holders = nil
 		r.again()
 		a.Unpaged = false

@@ -46,13 +46,18 @@ func loadIndex(r Reader, agreement string, grown, grace time.Duration) (*index, 
 	if err != nil {
 		return nil, err
 	}
+	return newIndex(n, grown, grace, func(yield func(roster.Held) error) error { return r.SyncIndex(agreement, yield) })
+}
+
+// newIndex makes an index of about n people.
+func newIndex(n int, grown, grace time.Duration, each func(yield func(roster.Held) error) error) (*index, error) {
 	x := &index{held: make([]heldPerson, 0, n)} // at once: growing would take twice the memory
 	type exception struct {
 		key   rawKey
 		flags [flagCount]bool
 	}
 	var exceptions []exception
-	err = r.SyncIndex(agreement, func(h roster.Held) error {
+	err := each(func(h roster.Held) error {
 		key, err := parseKey(h.Key)
 		if err != nil {
 			return err

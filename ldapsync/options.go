@@ -17,7 +17,7 @@ type Options struct {
 	Log       *slog.Logger     // slog.Default when nil
 	Now       func() time.Time // time.Now when nil
 
-	Full           bool // compare fields, not hashes
+	Full           bool // read everything, and compare fields, not hashes
 	DryRun         bool // change nothing, and say what would change
 	AcceptRemovals bool // the guard lets everything through, this once
 	AdoptKeys      bool // the same user id is the same person, this once
@@ -37,7 +37,9 @@ type Options struct {
 type Result struct {
 	Agreement   string
 	Server      string
-	Entries     int // that the directory showed
+	Feed        string // how it was asked: full, syncrepl, dirsync, usn
+	Full        bool   // everything was read
+	Entries     int    // that the directory showed
 	Added       int
 	Updated     int
 	Unchanged   int

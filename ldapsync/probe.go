@@ -20,7 +20,7 @@ const (
 // probe learns what the server is, and whether its base can be read.
 func (c *Client) probe() error {
 	root, err := c.readOne("", []string{"objectClass", "namingContexts", "defaultNamingContext", "supportedControl",
-		"supportedCapabilities", "vendorName", "vendorVersion", "subschemaSubentry"})
+		"supportedCapabilities", "vendorName", "vendorVersion", "subschemaSubentry", "dsServiceName"})
 	if err != nil {
 		return fmt.Errorf("reading what the server is (its root DSE): %w", err)
 	}
@@ -49,8 +49,73 @@ func (c *Client) probe() error {
 	if a.Bind.External {
 		bindAs = "external " + a.CertFile
 	}
+	if err := c.probeFeeds(root); err != nil {
+		return err
+	}
 	c.facts.ScopeFP = fingerprint(kind, normalDN(a.Base), "sub", c.filter, bindAs, c.facts.KeyAttribute)
 	return nil
+}
+
+// probeFeeds finds the ways to learn what has changed that the server offers.
+func (c *Client) probeFeeds(root *ldap.Entry) error {
+	controls := root.GetEqualFoldAttributeValues("supportedControl")
+	offers := func(oid string) bool { return slices.Contains(controls, oid) }
+	f := &c.facts
+	switch {
+	case f.Kind == KindAD:
+		if offers(ldap.ControlTypeDirSync) && c.context != "" {
+			f.Feeds = append(f.Feeds, Feed{Name: FeedDirSync})
+		}
+		// The numbers are those of this domain controller's database: another
+		// one, or the same one restored, counts otherwise.
+		service := root.GetEqualFoldAttributeValue("dsServiceName")
+		if service == "" || c.context == "" {
+			return nil
+		}
+		settings, err := c.readOne(service, []string{"invocationId"})
+		if isNetwork(err) {
+			return err
+		}
+		if err == nil && len(settings.GetEqualFoldRawAttributeValue("invocationId")) == 16 {
+			f.Feeds = append(f.Feeds, Feed{Name: FeedUSN, Provider: normalDN(service) + " " + hex.EncodeToString(settings.GetEqualFoldRawAttributeValue("invocationId"))})
+		}
+	case !offers(oidSyncRequest):
+	case f.Kind == Kind389:
+		f.Feeds = append(f.Feeds, Feed{Name: FeedSyncrepl, Provider: f.Server})
+	case f.Kind == KindOpenLDAP && c.context != "":
+		return c.probeSyncprov()
+	case c.o.Agreement.Method == FeedSyncrepl:
+		f.Feeds = append(f.Feeds, Feed{Name: FeedSyncrepl, Provider: f.Server})
+	}
+	return nil
+}
+
+// probeSyncprov tries content synchronization: the control is announced for the
+// whole server, the overlay belongs to a database.
+func (c *Client) probeSyncprov() error {
+	top, err := c.readOne(c.context, []string{"contextCSN"})
+	if isNetwork(err) {
+		return err
+	}
+	var context []string
+	if err == nil {
+		context = top.GetEqualFoldAttributeValues("contextCSN")
+	}
+	_, err = c.conn.Search(ldap.NewSearchRequest(c.o.Agreement.Base, ldap.ScopeBaseObject, ldap.NeverDerefAliases, 0, 0, false, "(!(objectClass=*))", []string{"1.1"},
+		[]ldap.Control{ldap.NewControlSyncRequest(ldap.SyncRequestModeRefreshOnly, nil, false)}))
+	if isNetwork(err) {
+		return err
+	}
+	if err == nil { // without the overlay nobody keeps contextCSN up to date
+		c.facts.Feeds, c.facts.Context = append(c.facts.Feeds, Feed{Name: FeedSyncrepl}), context
+	}
+	return nil
+}
+
+// isNetwork tells whether an error is not the server's answer.
+func isNetwork(err error) bool {
+	var e *ldap.Error
+	return err != nil && (!errors.As(err, &e) || e.ResultCode == ldap.ErrorNetwork)
 }
 
 func kindOf(root *ldap.Entry) string {
@@ -88,6 +153,7 @@ func (c *Client) identity(root *ldap.Entry) (string, error) {
 	if context == "" {
 		return "", nil
 	}
+	c.context = context
 	entry, err := c.readOne(context, []string{c.facts.KeyAttribute})
 	if err != nil {
 		var e *ldap.Error

@@ -33,6 +33,13 @@ type run struct {
 	waiting map[rawKey]bool // seen, with losses and no gain: counted when the guard has spoken
 	result  Result
 
+	since    *since          // what an incremental answer said; nil: everything is read
+	complete bool            // who was not mentioned is not there
+	unfit    map[string]bool // feeds that the server does not do
+	restored bool            // the directory may be behind what was seen before
+	next     *roster.Mark
+	holders  []roster.Container // of a full answer
+
 	// A dry run writes nothing and so has to remember.
 	claims map[string]string // folded user id → key that was added
 	parked []roster.Loss
@@ -56,22 +63,41 @@ func Run(ctx context.Context, o Options) (Result, error) {
 }
 
 func (r *run) all(ctx context.Context) error {
-	a := r.o.Agreement
-	if a.Method != "" && a.Method != "auto" && a.Method != "full" {
-		return configError(fmt.Errorf("%s: method %s is not in this version of dirpin yet; use auto or full", a.Name, a.Method))
-	}
 	if err := r.rename(ctx); err != nil {
 		return err
 	}
 	if err := r.load(ctx); err != nil {
 		return err
 	}
-	var err error
-	if r.dir, err = r.o.Connect(ctx, ConnectOptions{Agreement: a, Password: r.o.Password, Seed: r.state.Seed, Now: r.o.Now, Log: r.o.Log}); err != nil {
+	var why error // servers were not asked that are
+	avoid := make(map[string]bool)
+	for {
+		err := r.one(ctx, avoid)
+		switch {
+		case errors.Is(err, ErrBehind) && !r.restored:
+			r.o.Log.Warn(fmt.Sprintf("%s: %s is behind, trying another server", r.state.Name, r.facts.Server), "error", err)
+			why, avoid[r.facts.Server] = err, true
+		case why != nil && r.dir == nil && errors.Is(err, ErrDirectory):
+			if err := r.behind(ctx, why); err != nil {
+				return err
+			}
+			why = nil
+			clear(avoid)
+		default:
+			return err
+		}
+	}
+}
+
+// one synchronizes with one server.
+func (r *run) one(ctx context.Context, avoid map[string]bool) error {
+	r.dir = nil
+	dir, err := r.o.Connect(ctx, r.connectOptions(avoid))
+	if err != nil {
 		return err
 	}
-	defer r.dir.Close()
-	r.facts = r.dir.Facts()
+	defer dir.Close()
+	r.dir, r.facts = dir, dir.Facts()
 	r.result.Server = r.facts.Server
 	if err := r.checkIdentity(); err != nil {
 		return err
@@ -79,33 +105,22 @@ func (r *run) all(ctx context.Context) error {
 	if err := r.checkRenamed(ctx); err != nil {
 		return err
 	}
-	if err := r.dir.Entries(ctx, Answer{Known: r.known, Again: r.again, Yield: func(e *Entry) error { return r.take(ctx, e) }, Unpaged: r.unpaged()}); err != nil {
-		return err // what was not written yet is not: it comes again
-	}
-	if err := r.flush(ctx); err != nil {
-		return err
-	}
-	r.countSeen()
-	r.o.OnProgress(r.result.Entries)
-	if r.result.Entries > 0 && r.seen.usable.Load() == 0 {
-		return directoryError(fmt.Errorf("%s: %s: none of the %d entries has a user id that can be taken: the bind account may not read it, or `attributes` names another one; nothing was changed",
-			a.Name, r.facts.Server, r.result.Entries))
-	}
-	return r.finish(ctx)
+	return r.read(ctx)
 }
 
-// load reads what is known of the agreement and its people.
+func (r *run) connectOptions(avoid map[string]bool) ConnectOptions {
+	return ConnectOptions{Agreement: r.o.Agreement, Password: r.o.Password, Seed: r.state.Seed, Now: r.o.Now, Log: r.o.Log, Avoid: avoid}
+}
+
+// load reads what is known of the agreement.
 func (r *run) load(ctx context.Context) error {
 	name := r.o.Agreement.Name
 	err := r.o.Store.Read(ctx, func(tx Reader) (err error) {
-		if r.state, err = tx.SyncAgreement(name); err != nil {
-			return err
-		}
-		r.index, err = loadIndex(tx, name, r.grown(), r.o.Agreement.Grace)
+		r.state, err = tx.SyncAgreement(name)
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("%s: reading who is held: %w", name, err)
+		return r.storeError("reading what is known of the directory", err)
 	}
 	r.state.Name = name
 	if r.state.Seed == 0 {
@@ -114,6 +129,18 @@ func (r *run) load(ctx context.Context) error {
 		var seed [8]byte
 		rand.Read(seed[:]) // never fails
 		r.state.Seed = binary.LittleEndian.Uint64(seed[:]) | 1
+	}
+	return nil
+}
+
+// loadIndex reads everyone whom the agreement has.
+func (r *run) loadIndex(ctx context.Context) error {
+	err := r.o.Store.Read(ctx, func(tx Reader) (err error) {
+		r.index, err = loadIndex(tx, r.state.Name, r.grown(), r.o.Agreement.Grace)
+		return err
+	})
+	if err != nil {
+		return r.storeError("reading who is held", err)
 	}
 	return nil
 }
@@ -203,6 +230,12 @@ func (r *run) known(key [16]byte, hash uint64) bool {
 	r.seen.unchanged++
 	r.seen.usable.Add(1)
 	return true
+}
+
+// reset begins a full answer.
+func (s *seen) reset() {
+	s.entries, s.unchanged, s.anew = 0, 0, false
+	s.usable.Store(0)
 }
 
 // again forgets what was known of an answer that begins anew. Whoever was
@@ -348,6 +381,9 @@ func (r *run) decide(tx Reader) (plan, error) {
 	var folded []string
 	for _, k := range r.order {
 		e := r.batch[k]
+		if e == nil {
+			continue // gone again
+		}
 		keys = append(keys, e.Person.Key)
 		if e.Person.UserID != "" {
 			folded = append(folded, user.Fold(e.Person.UserID))
@@ -367,8 +403,14 @@ func (r *run) decide(tx Reader) (plan, error) {
 	for _, p := range claimants {
 		d.claimants[user.Fold(p.UserID)] = p
 	}
+	excluded, err := r.excluded(tx, keys)
+	if err != nil {
+		return d.plan, err
+	}
 	for _, k := range r.order {
-		d.entry(r.batch[k])
+		if e := r.batch[k]; e != nil && !excluded[e.Person.Key] {
+			d.entry(e)
+		}
 	}
 	return d.plan, nil
 }

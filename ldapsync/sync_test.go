@@ -37,6 +37,58 @@ type fakeDirectory struct {
 	err     error           // after the entries
 	hidden  map[string]bool // keys that the answer leaves out though they are there
 	asked   int             // by Present
+
+	says       []ldapsync.Mention // what changed
+	outcome    ldapsync.Outcome
+	cookies    []string // that came with queries; "" for a full answer by the feed
+	changesErr error
+	markErr    error
+	seesErr    error
+	containers []roster.Container
+	fulls      int
+}
+
+func (d *fakeDirectory) Sees(context.Context, []roster.Person) error { return d.seesErr }
+
+func (d *fakeDirectory) Changes(_ context.Context, q ldapsync.Query, yield func(ldapsync.Mention) error) (ldapsync.Outcome, error) {
+	d.cookies = append(d.cookies, q.Feed.Name+" "+string(q.Cookie))
+	for _, m := range d.says {
+		if m.Entry != nil {
+			e := *m.Entry
+			m.Entry, m.Key = &e, e.Person.Key
+		}
+		if err := yield(m); err != nil {
+			return ldapsync.Outcome{}, err
+		}
+	}
+	return d.outcome, d.changesErr
+}
+
+func (d *fakeDirectory) Refresh(ctx context.Context, f ldapsync.Feed, a ldapsync.Answer) (ldapsync.Outcome, error) {
+	d.cookies = append(d.cookies, f.Name+" -")
+	if d.markErr != nil {
+		return ldapsync.Outcome{}, d.markErr
+	}
+	for _, c := range d.containers {
+		a.Holder(c)
+	}
+	o := d.outcome
+	o.Complete = true
+	return o, d.Entries(ctx, a)
+}
+
+func (d *fakeDirectory) Mark(_ context.Context, f ldapsync.Feed) ([]byte, error) {
+	d.cookies = append(d.cookies, f.Name+" ?")
+	return d.outcome.Cookie, d.markErr
+}
+
+func (d *fakeDirectory) Containers(_ context.Context, yield func(roster.Container) error) error {
+	for _, c := range d.containers {
+		if err := yield(c); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (d *fakeDirectory) Facts() ldapsync.Facts { return d.facts }
@@ -47,6 +99,7 @@ func (d *fakeDirectory) Present(_ context.Context, key, _ string) (bool, error) 
 }
 
 func (d *fakeDirectory) Entries(_ context.Context, a ldapsync.Answer) error {
+	d.fulls++
 	for _, e := range d.entries {
 		c := *e
 		if d.hidden[c.Person.Key] {
