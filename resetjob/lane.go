@@ -66,8 +66,12 @@ func (r *runner) keep(w *work) {
 	var stale *StaleError
 	switch {
 	case errors.As(w.kept, &paused):
+		l := r.lanes[w.system]
+		if l.gaveUp {
+			break
+		}
 		w.ready = paused.Until
-		r.lanes[w.system].wait(paused.Until, r.job.PausedAt)
+		l.wait(paused.Until, r.job.PausedAt)
 		r.setPause(w.system.Name() + " is paused until " + paused.Until.UTC().Format(time.RFC3339) + ": " + paused.Reason)
 	case errors.As(w.kept, &stale):
 		w.ready = time.Now().Add(beatEvery)
