@@ -1,6 +1,7 @@
 package resetjob
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -136,11 +137,16 @@ func deniedEnding(s *voicemail.System) ending {
 	return ending{code: outcome.VoicemailDenied, state: store.Stopped, text: text}
 }
 
-// readLatches stops the systems that have denied somebody before.
+// readLatches stops the systems that have denied somebody before, and lets
+// those go whose latch was lifted since.
 func (r *runner) readLatches(ctx context.Context) error {
+	for s := range r.lanes {
+		s.Allow()
+	}
 	return r.env.Store.Read(ctx, r.latch)
 }
 
+// latch stops the systems that have denied others meanwhile.
 func (r *runner) latch(tx *store.Tx) error {
 	latches, err := tx.Latches()
 	if err != nil {
@@ -148,7 +154,7 @@ func (r *runner) latch(tx *store.Tx) error {
 	}
 	for _, l := range latches {
 		for s := range r.lanes {
-			if s.Name() == l.System && string(s.Fingerprint()) == string(l.Fingerprint) && s.Denied() == nil {
+			if s.Name() == l.System && bytes.Equal(s.Fingerprint(), l.Fingerprint) && s.Denied() == nil {
 				s.Deny(l.Message)
 			}
 		}

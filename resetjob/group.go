@@ -141,15 +141,41 @@ func (r *runner) gather() *group {
 	if r.stopping() || r.owes(now) || r.starved() {
 		return g
 	}
+	left, most := r.rooms()
 	for _, w := range r.ready {
-		if len(g.claims) == maxGroup {
-			break
-		}
-		if !w.ready.After(now) && r.room(w.system) {
+		switch {
+		case w.ready.After(now):
+		case len(g.claims) == most:
+			return g
+		case w.system == nil || r.lanes[w.system].gaveUp:
+			g.claims = append(g.claims, w)
+		case left[w.system] > 0:
+			left[w.system]--
 			g.claims = append(g.claims, w)
 		}
 	}
 	return g
+}
+
+// rooms returns how many more may be journalled ahead of each system, and how
+// many items are worth reading for that: where an item goes is known only when
+// it was read once.
+func (r *runner) rooms() (left map[*voicemail.System]int, most int) {
+	left = make(map[*voicemail.System]int, len(r.lanes))
+	for s, l := range r.lanes {
+		if r.room(s) && !l.gaveUp {
+			left[s] = 2*cap(l.slots) - l.ahead
+			most += left[s]
+		}
+		if !s.NeedsPush() || l.gaveUp {
+			most = maxGroup
+		}
+	}
+	if len(r.lanes) == 0 || most > maxGroup {
+		most = maxGroup
+	}
+	// At least some: they may need no push, or go where there is room.
+	return left, max(most, hashAhead)
 }
 
 func (g *group) empty() bool { return len(g.settled) == 0 && len(g.claims) == 0 }

@@ -74,6 +74,7 @@ func (r *runner) keep(w *work) {
 		l.wait(paused.Until, r.job.PausedAt)
 		r.setPause(w.system.Name() + " is paused until " + paused.Until.UTC().Format(time.RFC3339) + ": " + paused.Reason)
 	case errors.As(w.kept, &stale):
+		r.pause = stale.Error() // which cannot be written, of all things
 		w.ready = time.Now().Add(beatEvery)
 	default:
 		if !unsent {
