@@ -30,13 +30,14 @@ type ConnectOptions struct {
 
 // Client is a Directory over LDAP. It serves one goroutine.
 type Client struct {
-	o      ConnectOptions
-	server server
-	conn   *tap.Client
-	facts  Facts
-	filter string
-	paged  bool // the server knows the paged results control
-	mapper *mapper
+	o       ConnectOptions
+	server  server
+	conn    *tap.Client
+	facts   Facts
+	filter  string
+	paged   bool // the server knows the paged results control
+	mapper  *mapper
+	unknown []string // configured attributes that the directory does not know
 
 	context      string // the naming context that holds the base
 	dirSyncFlags int64  // with which DirSync is to be had

@@ -42,7 +42,7 @@ func TestConformance(t *testing.T) {
 	for _, kind := range allKinds {
 		for _, method := range methods[kind] {
 			t.Run(string(kind)+"/"+method, func(t *testing.T) {
-				for _, list := range [][]scenario{peopleScenarios, placeScenarios, rightScenarios, valueScenarios, accountScenarios, liveScenarios} {
+				for _, list := range [][]scenario{peopleScenarios, placeScenarios, rightScenarios, valueScenarios, accountScenarios, liveScenarios, examineScenarios} {
 					for _, sc := range list {
 						if sc.kinds != nil && !slices.Contains(sc.kinds, kind) {
 							continue

@@ -11,11 +11,12 @@ import (
 
 // Options say what is synchronized, and how.
 type Options struct {
-	Agreement config.Agreement
-	Password  secret.Value // of the bind account
-	Store     Store
-	Log       *slog.Logger     // slog.Default when nil
-	Now       func() time.Time // time.Now when nil
+	Agreement         config.Agreement
+	Password          secret.Value // of the bind account
+	WriteBackPassword secret.Value // of the account of write_back; Examine only
+	Store             Store
+	Log               *slog.Logger     // slog.Default when nil
+	Now               func() time.Time // time.Now when nil
 
 	Full           bool // read everything, and compare fields, not hashes
 	DryRun         bool // change nothing, and say what would change

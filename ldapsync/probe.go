@@ -37,7 +37,8 @@ func (c *Client) probe() error {
 	}
 	schema := c.readSchema(root.GetEqualFoldAttributeValue("subschemaSubentry"))
 	attributes := withDefaults(a.Attributes, kind)
-	for _, unknown := range schema.unknown(a.Attributes) {
+	c.unknown = schema.unknown(a.Attributes)
+	for _, unknown := range c.unknown {
 		c.o.Log.Warn(fmt.Sprintf("%s: attributes: the directory knows no attribute %s", a.Name, unknown))
 	}
 	c.mapper = newMapper(kind, c.facts.KeyAttribute, attributes, schema, c.o.Seed, a.Name)

@@ -59,6 +59,9 @@ func runDoctor(ctx context.Context, a *app) error {
 		if err := c.store(ctx, s, env); err != nil {
 			return err
 		}
+		if err := c.agreements(ctx, a, s); err != nil {
+			return err
+		}
 		return c.voicemail(ctx, s, env.Router.Systems())
 	})
 	if err != nil {
