@@ -138,6 +138,7 @@ func (r *run) witness(ctx context.Context, a absences) error {
 			k, err := parseKey(p.Key)
 			if err == nil && found {
 				r.index.set(r.index.find(k), flagSeen)
+				r.spared[p.Key] = true
 				delete(a.replaced, k)
 				r.result.Missed++
 				r.o.Log.Warn(fmt.Sprintf("%s: %s: the server's answer was incomplete: %s is there all the same", r.state.Name, r.facts.Server, p.DN))
@@ -145,6 +146,43 @@ func (r *run) witness(ctx context.Context, a absences) error {
 		}
 		return nil
 	})
+}
+
+// spare forgets that those have left whom the witness found: an earlier run may
+// have said so.
+func (e *ending) spare() error {
+	if len(e.spared) == 0 {
+		return nil
+	}
+	var c roster.Changes
+	for key := range e.spared {
+		c.Mentioned = append(c.Mentioned, key)
+	}
+	err := e.tx.SyncPending(e.state.Name, "", func(l roster.Loss) error {
+		if e.spared[l.Key] && l.Kind != roster.LossAbsent && l.Kind != roster.LossReplaced && l.Kind != roster.LossRemoved {
+			c.Park = append(c.Park, l)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return e.tx.SyncApply(e.state.Name, c)
+}
+
+// tooNew tells whether somebody may be missing only because the server does not
+// have all yet: it is another one than before, and who was changed shortly
+// before the change of servers may not have reached it.
+func (r *run) tooNew(p roster.Person) bool {
+	key, err := parseKey(p.Key)
+	if err != nil || r.explicit(key) || r.state.Server == "" {
+		return false
+	}
+	lag, since := r.o.Agreement.ReplicaLag, r.state.ServerAt
+	if r.state.Server != r.facts.Server {
+		since = r.start
+	}
+	return !since.IsZero() && r.start.Sub(since) < lag && !p.ChangedAt.After(since) && since.Sub(p.ChangedAt) < lag
 }
 
 // worthAsking returns the kinds of absence that the guard may let through.

@@ -58,7 +58,7 @@ func (e *ending) carryOut(ctx context.Context, tx Writer) error {
 	if err := e.advance(tx, &state); err != nil {
 		return err
 	}
-	for _, step := range []func() error{e.forgetRejects, func() error { return e.parkAbsent(ctx) }, e.parkExpired, e.refuseImpossible, e.judge, e.loadAdoptees, e.applyPending, e.settleIDs, e.admit} {
+	for _, step := range []func() error{e.forgetRejects, e.spare, func() error { return e.parkAbsent(ctx) }, e.parkExpired, e.refuseImpossible, e.judge, e.loadAdoptees, e.applyPending, e.settleIDs, e.admit} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -78,7 +78,10 @@ func (e *ending) carryOut(ctx context.Context, tx Writer) error {
 	for _, n := range t.Pending {
 		e.result.Pending += n
 	}
-	state.Server, state.CompletedAt = e.facts.Server, e.o.Now()
+	if state.Server != e.facts.Server {
+		state.Server, state.ServerAt = e.facts.Server, e.start
+	}
+	state.CompletedAt = e.o.Now()
 	if len(e.result.Held) == 0 { // else the next run must still be able to say why
 		state.ScopeFP, state.MapFP = e.facts.ScopeFP, e.facts.MapFP
 	}
@@ -129,7 +132,7 @@ func (e *ending) parkAbsent(ctx context.Context) error {
 func (e *ending) parkOne(c *roster.Changes, p roster.Person) {
 	key, err := parseKey(p.Key)
 	i := e.index.find(key)
-	if err != nil || i < 0 || e.index.is(i, flagSeen) || p.Agreement != e.state.Name {
+	if err != nil || i < 0 || e.index.is(i, flagSeen) || p.Agreement != e.state.Name || e.tooNew(p) {
 		return
 	}
 	c.Mentioned = append(c.Mentioned, p.Key)
@@ -198,7 +201,7 @@ func (e *ending) pretend(ctx context.Context, tx Reader) error {
 	err := e.eachUnseen(ctx, func(i int) bool { return e.kindOf(e.index, i) != "" }, func(keys []string) error {
 		people, err := tx.SyncPeople(keys)
 		for _, p := range people {
-			if k, err := parseKey(p.Key); err == nil && p.Agreement == e.state.Name {
+			if k, err := parseKey(p.Key); err == nil && p.Agreement == e.state.Name && !e.tooNew(p) {
 				l, _ := e.lossOf(e.index.find(k), p)
 				losses = append(losses, l)
 			}

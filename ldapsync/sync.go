@@ -39,6 +39,7 @@ type run struct {
 	restored bool            // the directory may be behind what was seen before
 	next     *roster.Mark
 	holders  []roster.Container // of a full answer
+	spared   map[string]bool    // keys of those whom the witness found
 
 	// A dry run writes nothing and so has to remember.
 	claims map[string]string // folded user id → key that was added
@@ -51,7 +52,7 @@ type run struct {
 // lost anything. Where the guard holds losses, Result.Held says so.
 func Run(ctx context.Context, o Options) (Result, error) {
 	o = o.withDefaults()
-	r := &run{o: o, start: o.Now(), batch: make(map[rawKey]*Entry), rejects: make(map[rawKey]bool), waiting: make(map[rawKey]bool), claims: make(map[string]string)}
+	r := &run{o: o, start: o.Now(), batch: make(map[rawKey]*Entry), rejects: make(map[rawKey]bool), waiting: make(map[rawKey]bool), claims: make(map[string]string), spared: make(map[string]bool)}
 	r.result = Result{Agreement: o.Agreement.Name, DryRun: o.DryRun}
 	began := time.Now()
 	err := r.all(ctx)

@@ -27,6 +27,7 @@ type bench struct {
 	now     time.Time
 	changes []string
 	o       ldapsync.Options
+	connect func(ldapsync.ConnectOptions) (ldapsync.Directory, error) // not nil: in place of dir
 }
 
 // fakeDirectory answers with entries of which it takes the keys from their
@@ -128,12 +129,19 @@ func rawKey(text string) (k [16]byte) {
 func newBench(t *testing.T) *bench {
 	b := &bench{t: t, store: storetest.NewMemory(), now: time.Date(2026, 11, 24, 2, 0, 0, 0, time.UTC),
 		dir: &fakeDirectory{facts: ldapsync.Facts{Kind: ldapsync.KindOpenLDAP, Server: "dc1:636", KeyAttribute: "entryUUID", Identity: "dc=x " + key(1), ScopeFP: "s", MapFP: "m"}, hidden: map[string]bool{}}}
+	b.store.Now = func() time.Time { return b.now }
 	b.o = ldapsync.Options{
 		Agreement: config.Agreement{Name: "corp", Interval: 15 * time.Minute, Grace: time.Hour,
 			Guard: config.Guard{MaxDeactivate: config.Limit{N: 10, Percent: true}, MaxBlank: config.Limit{N: 10, Percent: true}, Window: 24 * time.Hour}},
 		Store: b.store, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Now: func() time.Time { return b.now },
 		OnChange: func(c ldapsync.Change) { b.changes = append(b.changes, c.Change+" "+c.UserID) },
-		Connect: func(context.Context, ldapsync.ConnectOptions) (ldapsync.Directory, error) {
+		Connect: func(_ context.Context, o ldapsync.ConnectOptions) (ldapsync.Directory, error) {
+			if b.connect != nil {
+				return b.connect(o)
+			}
+			if o.Avoid[b.dir.facts.Server] {
+				return nil, fmt.Errorf("no other server: %w", ldapsync.ErrDirectory)
+			}
 			return b.dir, nil
 		},
 	}

@@ -46,6 +46,7 @@ type Agreement struct {
 	CompletedAt  time.Time // when the last complete answer ended; zero: never
 
 	Feed        string        // that gave the last complete answer: full, syncrepl, dirsync, usn
+	ServerAt    time.Time     // since when complete answers are Server's
 	FullAt      time.Time     // when the last full answer ended
 	FullTook    time.Duration // to read and write
 	Context     string        // OpenLDAP's contextCSN as last seen, with spaces between the values
@@ -73,6 +74,7 @@ type Person struct {
 	Hash         uint64        // of the content; 0: to be looked at again
 	Absent       time.Duration // observed absence so far, where InactiveReason is absent
 	Expires      time.Time     // when the account ends; zero: never
+	ChangedAt    time.Time     // when the row was last written; read only
 	InFlight     bool          // some item of a job is being pushed for this user; read only
 	DropPassword bool          // write only: a local user becomes the directory's; its PIN stays, its password goes
 }

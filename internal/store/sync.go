@@ -17,11 +17,11 @@ import (
 // SyncAgreement returns what is known of the agreement.
 func (t *Tx) SyncAgreement(name string) (roster.Agreement, error) {
 	a := roster.Agreement{Name: name}
-	var seed, completed, full, took, behind, refused, until int64
+	var seed, completed, full, took, serverAt, behind, refused, until int64
 	err := t.row(`SELECT seq, kind, key_attribute, directory, seed, scope_fp, map_fp, server, completed_at,
-			paging, feed, full_at, full_took_ms, context, behind_since, refused_at, full_until FROM agreements WHERE name = ?`, name).
+			paging, feed, full_at, full_took_ms, context, server_at, behind_since, refused_at, full_until FROM agreements WHERE name = ?`, name).
 		Scan(&a.Seq, &a.Kind, &a.KeyAttribute, &a.Directory, &seed, &a.ScopeFP, &a.MapFP, &a.Server, &completed,
-			&a.Paging, &a.Feed, &full, &took, &a.Context, &behind, &refused, &until)
+			&a.Paging, &a.Feed, &full, &took, &a.Context, &serverAt, &behind, &refused, &until)
 	if errors.Is(err, sql.ErrNoRows) {
 		return a, nil
 	}
@@ -30,7 +30,7 @@ func (t *Tx) SyncAgreement(name string) (roster.Agreement, error) {
 	}
 	a.Seed, a.CompletedAt = uint64(seed), fromMilli(completed)
 	a.FullAt, a.FullTook, a.BehindSince = fromMilli(full), time.Duration(took)*time.Millisecond, fromMilli(behind)
-	a.RefusedAt, a.FullUntil = fromMilli(refused), fromMilli(until)
+	a.ServerAt, a.RefusedAt, a.FullUntil = fromMilli(serverAt), fromMilli(refused), fromMilli(until)
 	return a, nil
 }
 
@@ -84,19 +84,19 @@ func (t *Tx) people(column string, values []string) ([]roster.Person, error) {
 			args[i] = v
 		}
 		values = values[n:]
-		rows, err := t.rows("SELECT "+userColumns+`, coalesce(dn_norm, ''), coalesce(manager_dn, ''), content_hash, absent_ms, expires_at,
+		rows, err := t.rows("SELECT "+userColumns+`, coalesce(dn_norm, ''), coalesce(manager_dn, ''), content_hash, absent_ms, expires_at, changed_at,
 			EXISTS (SELECT 1 FROM in_flight f WHERE f.user_ref = users.id) FROM users WHERE `+column+" IN ("+placeholders(n)+")", args...)
 		if err != nil {
 			return nil, err
 		}
 		for rows.Next() {
 			var p roster.Person
-			var hash, absent, expires int64
-			if err := scanUserInto(&p.User, rows, &p.DNNorm, &p.ManagerDN, &hash, &absent, &expires, &p.InFlight); err != nil {
+			var hash, absent, expires, changed int64
+			if err := scanUserInto(&p.User, rows, &p.DNNorm, &p.ManagerDN, &hash, &absent, &expires, &changed, &p.InFlight); err != nil {
 				rows.Close()
 				return nil, err
 			}
-			p.Expires = fromMilli(expires)
+			p.Expires, p.ChangedAt = fromMilli(expires), fromMilli(changed)
 			p.Hash, p.Absent = uint64(hash), time.Duration(absent)*time.Millisecond
 			found = append(found, p)
 		}
@@ -254,8 +254,8 @@ func (t *Tx) SyncAdvance(agreement string, seq int64) error {
 // SyncSave keeps all fields of the agreement but Seq.
 func (t *Tx) SyncSave(a roster.Agreement) error {
 	_, err := t.exec(`UPDATE agreements SET kind = ?, key_attribute = ?, directory = ?, seed = ?, scope_fp = ?, map_fp = ?, server = ?, completed_at = ?,
-		paging = ?, feed = ?, full_at = ?, full_took_ms = ?, context = ?, behind_since = ?, refused_at = ?, full_until = ? WHERE name = ?`,
+		paging = ?, feed = ?, full_at = ?, full_took_ms = ?, context = ?, server_at = ?, behind_since = ?, refused_at = ?, full_until = ? WHERE name = ?`,
 		a.Kind, a.KeyAttribute, a.Directory, int64(a.Seed), a.ScopeFP, a.MapFP, a.Server, milli(a.CompletedAt),
-		a.Paging, a.Feed, milli(a.FullAt), a.FullTook.Milliseconds(), a.Context, milli(a.BehindSince), milli(a.RefusedAt), milli(a.FullUntil), a.Name)
+		a.Paging, a.Feed, milli(a.FullAt), a.FullTook.Milliseconds(), a.Context, milli(a.ServerAt), milli(a.BehindSince), milli(a.RefusedAt), milli(a.FullUntil), a.Name)
 	return err
 }

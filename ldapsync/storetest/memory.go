@@ -20,6 +20,7 @@ import (
 type Memory struct {
 	mu sync.Mutex
 	State
+	Now  func() time.Time        // of a transaction; time.Now when nil
 	Fail func(step string) error // asked before each writing step; an error makes it fail
 }
 
@@ -69,7 +70,11 @@ func (m *Memory) Write(_ context.Context, f func(ldapsync.Writer) error) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := m.State.clone()
-	if err := f(&tx{s: &s, fail: m.Fail}); err != nil {
+	now := time.Now()
+	if m.Now != nil {
+		now = m.Now()
+	}
+	if err := f(&tx{s: &s, now: now, fail: m.Fail}); err != nil {
 		return err
 	}
 	if m.Fail != nil {
@@ -115,6 +120,7 @@ func (m *Memory) SetInFlight(id string, inFlight bool) {
 
 type tx struct {
 	s    *State
+	now  time.Time
 	fail func(string) error
 }
 
@@ -323,7 +329,7 @@ func (t *tx) put(people []roster.Person) error {
 		t.mark(p.ID, p.Key, t.s.People[p.ID].DNNorm, p.DNNorm)
 		t.s.Marked[p.ID] = true
 		p.Manager = t.s.People[p.ID].Manager
-		p.InFlight = t.s.People[p.ID].InFlight
+		p.InFlight, p.ChangedAt = t.s.People[p.ID].InFlight, t.now
 		t.s.People[p.ID] = p
 	}
 	ids, keys := map[string]bool{}, map[string]bool{}

@@ -107,7 +107,7 @@ func (s *suite) agreement() {
 		return err
 	})
 	want := roster.Agreement{Name: "corp", Kind: "ad", KeyAttribute: "objectGUID", Directory: "dc=x y", Seed: 1<<63 + 5, ScopeFP: "s", MapFP: "m", Server: "dc1:636", CompletedAt: s.now,
-		Feed: "usn", FullAt: s.now.Add(-time.Hour), FullTook: time.Minute, Context: "a b", BehindSince: s.now.Add(time.Second), RefusedAt: s.now.Add(2 * time.Second), FullUntil: s.now.Add(time.Hour)}
+		Feed: "usn", FullAt: s.now.Add(-time.Hour), FullTook: time.Minute, Context: "a b", ServerAt: s.now.Add(time.Minute), BehindSince: s.now.Add(time.Second), RefusedAt: s.now.Add(2 * time.Second), FullUntil: s.now.Add(time.Hour)}
 	s.write("corp", func(tx ldapsync.Writer) error { return tx.SyncSave(want) })
 	want.Seq = 1
 	s.read(func(tx ldapsync.Reader) error {

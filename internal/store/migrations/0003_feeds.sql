@@ -3,6 +3,7 @@
 ALTER TABLE agreements ADD COLUMN full_at      INTEGER NOT NULL DEFAULT 0; -- when the last full answer ended
 ALTER TABLE agreements ADD COLUMN full_took_ms INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE agreements ADD COLUMN context      TEXT    NOT NULL DEFAULT ''; -- OpenLDAP's contextCSN as last seen
+ALTER TABLE agreements ADD COLUMN server_at    INTEGER NOT NULL DEFAULT 0; -- when the last answers began to be another server's
 ALTER TABLE agreements ADD COLUMN behind_since INTEGER NOT NULL DEFAULT 0; -- no server has what we have
 ALTER TABLE agreements ADD COLUMN refused_at   INTEGER NOT NULL DEFAULT 0; -- a cookie was refused
 ALTER TABLE agreements ADD COLUMN full_until   INTEGER NOT NULL DEFAULT 0; -- cookies are not even tried
@@ -57,5 +58,5 @@ DROP INDEX users_absent; DROP INDEX users_agreement;
 DROP TABLE orders; DROP TABLE leases; DROP TABLE containers; DROP TABLE marks;
 ALTER TABLE agreements DROP COLUMN feed; ALTER TABLE agreements DROP COLUMN paging;
 ALTER TABLE agreements DROP COLUMN full_until; ALTER TABLE agreements DROP COLUMN refused_at;
-ALTER TABLE agreements DROP COLUMN behind_since; ALTER TABLE agreements DROP COLUMN context;
+ALTER TABLE agreements DROP COLUMN behind_since; ALTER TABLE agreements DROP COLUMN server_at; ALTER TABLE agreements DROP COLUMN context;
 ALTER TABLE agreements DROP COLUMN full_took_ms; ALTER TABLE agreements DROP COLUMN full_at;
