@@ -155,7 +155,10 @@ func (c *Client) bind() error {
 	r, err := c.conn.SimpleBind(&ldap.SimpleBindRequest{Username: b.DN, Password: c.o.Password.Reveal(),
 		Controls: []ldap.Control{ldap.NewControlBeheraPasswordPolicy()}})
 	if ldap.IsErrorWithCode(err, ldap.LDAPResultInvalidCredentials) {
-		return refused{fmt.Errorf("binding as %s: wrong name or password, or the account is locked or expired (%w)", b.DN, err)}
+		return refused{fmt.Errorf("binding as %s: %s (%w)", b.DN, logonRefusal(err), err)}
+	}
+	if isCode(err, ldap.LDAPResultStrongAuthRequired, ldap.LDAPResultConfidentialityRequired) {
+		return refused{fmt.Errorf("binding as %s: the server takes passwords over TLS alone: use ldaps:// or start_tls: true (%w)", b.DN, err)}
 	}
 	if err != nil {
 		return refusal(fmt.Errorf("binding as %s: %w", b.DN, err))

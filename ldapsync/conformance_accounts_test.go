@@ -1,10 +1,14 @@
 package ldapsync_test
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/dirpin/dirpin/internal/lab"
+	"github.com/dirpin/dirpin/internal/secret"
+	"github.com/dirpin/dirpin/ldapsync"
 )
 
 // Accounts that are there and may not be used.
@@ -13,6 +17,7 @@ var accountScenarios = []scenario{
 	{name: "disabled leaves the filter", kinds: []lab.Kind{lab.AD}, run: disabledLeavesFilter},
 	{name: "whether it is disabled is hidden", kinds: []lab.Kind{lab.AD}, run: controlHidden},
 	{name: "expired", kinds: []lab.Kind{lab.AD}, run: expiredAccount},
+	{name: "the account that binds is refused", kinds: []lab.Kind{lab.AD}, run: bindRefused},
 	{name: "computers and contacts are nobody", kinds: []lab.Kind{lab.AD}, run: computers},
 }
 
@@ -99,6 +104,38 @@ func expiredAccount(s *scene) {
 	s.d.Disable(dns[0], true) // both: disabled says more
 	s.sync("updated 1")
 	s.is("a", "ldap-inactive disabled")
+}
+
+// Whoever reads the message at night must know what to do.
+func bindRefused(s *scene) {
+	dn := s.people("svc")[0]
+	s.d.SetPassword(dn, "Service-1-secret")
+	s.o.Agreement.Bind.DN, s.o.Password = dn, secret.New("Service-1-secret")
+	s.sync("added 1")
+	refused := func(want string) {
+		s.Helper()
+		if _, err := s.run(); !errors.Is(err, ldapsync.ErrDirectory) || !strings.Contains(err.Error(), want) {
+			s.Errorf("got %v, want %q", err, want)
+		}
+	}
+	s.o.Password = s.wrong()
+	refused("wrong name or password")
+	s.o.Password = secret.New("Service-1-secret")
+	s.d.Disable(dn, true)
+	refused("the account is disabled")
+	s.d.Disable(dn, false)
+	s.d.Set(dn, "accountExpires", fileTime(s.now.Add(-time.Hour)))
+	refused("the account has expired")
+	s.d.Set(dn, "accountExpires", "0")
+	s.d.Set(dn, "pwdLastSet", "0")
+	refused("must be changed first")
+	s.d.Set(dn, "pwdLastSet", "-1")
+	s.sync("")
+	s.o.Agreement.Servers, s.o.Agreement.InsecurePlaintext = []string{s.d.URL()}, true
+	refused("over TLS alone")
+	s.o.Agreement.StartTLS = true
+	s.sync("")
+	s.is("svc", "ldap-active")
 }
 
 func computers(s *scene) {

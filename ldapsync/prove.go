@@ -3,7 +3,6 @@ package ldapsync
 import (
 	"context"
 	"errors"
-	"strings"
 
 	"github.com/go-ldap/ldap/v3"
 
@@ -54,7 +53,7 @@ func (p *Passwords) proofOf(r *ldap.SimpleBindResult, err error) Proof {
 		return Unproven // disabled and locked accounts are refused otherwise by 389, and the network proves nothing
 	}
 	if p.kind == KindAD {
-		return proofInAD(err.Error())
+		return proofInAD(err)
 	}
 	if r != nil {
 		for _, c := range r.Controls {
@@ -74,11 +73,9 @@ func (p *Passwords) proofOf(r *ldap.SimpleBindResult, err error) Proof {
 	return Disproven
 }
 
-// proofInAD reads the sub-code of a refused logon in the text of the answer.
-func proofInAD(text string) Proof {
-	_, code, _ := strings.Cut(strings.ToLower(text), " data ")
-	code, _, _ = strings.Cut(strings.TrimSpace(code), ",")
-	switch strings.TrimSpace(code) {
+// proofInAD reads why Active Directory refuses a logon.
+func proofInAD(err error) Proof {
+	switch logonCode(err) {
 	case "773", "532": // must be changed; has expired: said only to who knows it
 		return Proven
 	case "52e":
