@@ -19,8 +19,6 @@ import (
 	"github.com/dirpin/dirpin/internal/user"
 )
 
-func TestMain(m *testing.M) { lab.Main(m) }
-
 // agreementFor is an agreement over TLS with everything below the test's base.
 func agreementFor(d *lab.Directory) config.Agreement {
 	return config.Agreement{
