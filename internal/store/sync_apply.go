@@ -173,20 +173,14 @@ func (t *Tx) syncReject(agreement string, x *roster.Reject) error {
 
 // LinkManagers finds the managers of everyone who is marked.
 func (t *Tx) LinkManagers() (dangling int, err error) {
-	// In Active Directory a link that was found is kept by key as long as the
-	// entry names the same DN: it follows the manager, and the text does not.
-	const linked = "manager_key IS NOT NULL AND agreement IN (SELECT name FROM agreements WHERE kind = 'ad')"
-	_, err = t.exec(`UPDATE users SET (manager, manager_f) = (SELECT coalesce(max(m.user_id), ''), coalesce(max(m.user_id_f), '')
-			FROM users m WHERE m.entry_key = users.manager_key AND m.user_id_f IS NOT NULL)
-		WHERE manager_dirty AND status <> 'local' AND ` + linked)
-	if err != nil {
+	if err := t.linkByKey(); err != nil {
 		return 0, fmt.Errorf("linking managers by key: %w", err)
 	}
 	// A DN is looked up in the user's own agreement first.
-	_, err = t.exec(`UPDATE users SET (manager, manager_f, manager_key) = (SELECT coalesce(max(f.user_id), ''), coalesce(max(f.user_id_f), ''), max(f.entry_key) FROM
-			(SELECT m.user_id, m.user_id_f, m.entry_key FROM users m WHERE m.dn_norm = users.manager_dn AND m.user_id_f IS NOT NULL
+	_, err = t.exec(`UPDATE users SET (manager, manager_f) = (SELECT coalesce(max(f.user_id), ''), coalesce(max(f.user_id_f), '') FROM
+			(SELECT m.user_id, m.user_id_f FROM users m WHERE m.dn_norm = users.manager_dn AND m.user_id_f IS NOT NULL
 			ORDER BY m.agreement = users.agreement DESC, m.id LIMIT 1) f)
-		WHERE manager_dirty AND status <> 'local' AND NOT (` + linked + `)`)
+		WHERE manager_dirty AND status <> 'local' AND manager_key IS NULL`)
 	if err != nil {
 		return 0, fmt.Errorf("linking managers: %w", err)
 	}
@@ -195,4 +189,25 @@ func (t *Tx) LinkManagers() (dangling int, err error) {
 	}
 	_, err = t.exec("UPDATE users SET manager_dirty = FALSE WHERE manager_dirty")
 	return dangling, err
+}
+
+// linkByKey links the marked users of Active Directory. A link that was found
+// is kept by key as long as the entry names the same DN: it follows the
+// manager, and the text does not.
+func (t *Tx) linkByKey() error {
+	var some bool
+	err := t.row("SELECT EXISTS (SELECT 1 FROM agreements WHERE kind = 'ad')").Scan(&some)
+	if err != nil || !some {
+		return err
+	}
+	_, err = t.exec(`UPDATE users SET manager_key = (SELECT m.entry_key FROM users m WHERE m.dn_norm = users.manager_dn AND m.user_id_f IS NOT NULL
+			ORDER BY m.agreement = users.agreement DESC, m.id LIMIT 1)
+		WHERE manager_dirty AND status <> 'local' AND manager_key IS NULL AND agreement IN (SELECT name FROM agreements WHERE kind = 'ad')`)
+	if err != nil {
+		return err
+	}
+	_, err = t.exec(`UPDATE users SET (manager, manager_f) = (SELECT coalesce(max(m.user_id), ''), coalesce(max(m.user_id_f), '')
+			FROM users m WHERE m.entry_key = users.manager_key AND m.user_id_f IS NOT NULL)
+		WHERE manager_dirty AND status <> 'local' AND manager_key IS NOT NULL`)
+	return err
 }
