@@ -3,7 +3,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS := -X main.version=$(VERSION)
 export CGO_ENABLED = 1
 
-.PHONY: build demo test lint bench race deps demo-deps
+.PHONY: build demo test lint bench bench-sync race deps demo-deps
 
 build:
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/dirpin ./cmd/dirpin
@@ -32,3 +32,9 @@ lint:
 # Prints ratios of what dirpin takes to what the bare work takes, in one run.
 bench: build
 	go test ./resetjob ./internal/store -run '^$$' -bench 'Ratio|Million' -benchtime 1x -timeout 30m
+
+# Synchronization against the tools of others, on one slapd in one run.
+USERS ?= 100000
+bench-sync: deps build
+	@packaging/install-deps.sh python3-ldap
+	go run ./internal/syncbench -users $(USERS)

@@ -14,6 +14,46 @@ import (
 // multi-valued RDN in one order. A text that is no DN has a form of its own,
 // which equals no DN's.
 func normalDN(dn string) string {
+	if plainDN(dn) {
+		return strings.ToLower(dn)
+	}
+	return parsedDN(dn)
+}
+
+// plainDN tells whether a DN is one of those that are nearly all there are: to
+// them normalizing is writing in lower case. ASCII, nothing escaped or quoted,
+// one value an RDN, and spaces only where they mean something.
+func plainDN(dn string) bool {
+	inType, start := true, 0 // of the type or value at hand
+	for i := 0; i < len(dn); i++ {
+		c := dn[i]
+		switch {
+		case inType && c == '=':
+			if i == start {
+				return false
+			}
+			inType, start = false, i+1
+		case inType:
+			if c|0x20 < 'a' || c|0x20 > 'z' {
+				return false
+			}
+		case c == ',':
+			if i == start || dn[i-1] == ' ' {
+				return false
+			}
+			inType, start = true, i+1
+		case c == ' ':
+			if i == start || dn[i-1] == ' ' {
+				return false
+			}
+		case c <= ' ' || c >= 0x7f || strings.IndexByte(`\"+;#<>=`, c) >= 0:
+			return false
+		}
+	}
+	return !inType && start < len(dn) && dn[len(dn)-1] != ' '
+}
+
+func parsedDN(dn string) string {
 	parsed, err := ldap.ParseDN(dn)
 	if err != nil || len(parsed.RDNs) == 0 {
 		return "!" + user.Fold(dn)

@@ -19,10 +19,10 @@ const maxEmptyPages = 1000
 // Entries yields every entry below the base that the filter finds and that is
 // not known.
 //
-// Two goroutines work at it. The one that reads the connection looks at each
+// Three goroutines work at it. The one that reads the connection looks at each
 // entry where it lies in the buffer, asks whether it is known, and copies those
-// that are not into a spool; the other, the caller's, makes people of them.
-// Writing them never delays the next page.
+// that are not into a spool; the second makes people of them; the third, the
+// caller's, yields them. Writing them never delays the next page.
 func (c *Client) Entries(ctx context.Context, a Answer) error {
 	f := newFullFeed(c, a)
 	defer f.close()
@@ -95,9 +95,24 @@ func (f *fullFeed) run(ctx context.Context) error {
 		f.doubtful.finish(nil)
 		f.spool.finish(err)
 	}()
-	err := f.receive(ctx, m)
-	if err != nil {
+	people := make(chan []*Entry, ahead)
+	var mapErr error
+	go func() {
+		defer close(people)
+		mapErr = f.receive(reading, m, people)
+	}()
+	err := f.yieldAll(reading, people)
+	if err != nil { // the others end, whatever they are at
 		f.spool.finish(err)
+		cancel()
+	}
+	for range people {
+	}
+	if err == nil {
+		err = mapErr
+	}
+	f.spool.finish(err)
+	if err != nil {
 		cancel()
 	}
 	<-ended
@@ -111,16 +126,30 @@ func (f *fullFeed) run(ctx context.Context) error {
 	return f.judgeDoubtful(ctx, m)
 }
 
+// How many people may have been made before they are yielded: ahead times
+// together.
+const (
+	ahead    = 4
+	together = 256
+)
+
 // receive makes people of what is in the spool.
-func (f *fullFeed) receive(ctx context.Context, m *mapper) error {
+func (f *fullFeed) receive(ctx context.Context, m *mapper, people chan<- []*Entry) error {
 	e := new(tap.Entry)
-	for {
-		if err := ctx.Err(); err != nil {
-			return err
+	some := make([]*Entry, 0, together)
+	send := func() error {
+		select {
+		case people <- some:
+			some = make([]*Entry, 0, together)
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
 		}
+	}
+	for {
 		message, err := f.spool.next()
 		if err == io.EOF {
-			return nil
+			return send()
 		}
 		if err == nil {
 			err = e.Decode(message)
@@ -128,12 +157,34 @@ func (f *fullFeed) receive(ctx context.Context, m *mapper) error {
 		if err != nil {
 			return err
 		}
-		if err := f.yield(m, e); err != nil {
-			return err
+		entry, err := m.entry(e)
+		if err != nil {
+			return f.fault(err)
+		}
+		if some = append(some, entry); len(some) == together {
+			if err := send(); err != nil {
+				return err
+			}
 		}
 	}
 }
 
+func (f *fullFeed) yieldAll(ctx context.Context, people <-chan []*Entry) error {
+	for some := range people {
+		for i, entry := range some {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			some[i] = nil // it is the receiver's now, and its memory too
+			if err := f.a.Yield(entry); err != nil {
+				return yieldError{err}
+			}
+		}
+	}
+	return nil
+}
+
+// yield makes a person of one entry, behind all others.
 func (f *fullFeed) yield(m *mapper, e *tap.Entry) error {
 	entry, err := m.entry(e)
 	if err != nil {

@@ -33,6 +33,9 @@ func (r *run) read(ctx context.Context) error {
 	r.result.Feed = c.feed.Name
 	if c.mark != nil {
 		why, err := r.changes(ctx, c)
+		if commitErr := r.writes.commit(r); err == nil && commitErr != nil {
+			err = r.storeError("writing what the directory says", commitErr)
+		}
 		switch {
 		case errors.Is(err, ErrUnfit):
 			return r.without(ctx, c.feed, err)

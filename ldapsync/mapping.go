@@ -303,8 +303,15 @@ func (m *mapper) entry(e *tap.Entry) (*Entry, error) {
 		p.Status, p.InactiveReason = user.Inactive, l.inactive
 	}
 	p.Hash = l.hash
+	m.buf = m.buf[:0]
 	for i := range m.rules {
-		m.fill(out, i)
+		for _, v := range m.chosen[i] {
+			m.buf = append(m.buf, v...)
+		}
+	}
+	text := string(m.buf) // one for all: a user is a dozen short texts
+	for i := range m.rules {
+		text = m.fill(out, i, text)
 	}
 	m.checkUserID(out)
 	return out, nil
@@ -332,16 +339,32 @@ func (m *mapper) refuse(p *roster.Person, reason, detail string) *roster.Reject 
 	return &roster.Reject{Agreement: m.agreement, Key: p.Key, DN: p.DN, UserID: p.UserID, Reason: reason, Detail: detail}
 }
 
-// fill sets a field to the values that were chosen.
-func (m *mapper) fill(out *Entry, i int) {
-	if len(m.chosen[i]) == 0 {
-		return
-	}
+// fill sets a field to the values that were chosen. Their text is what text
+// begins with; the rest is returned.
+func (m *mapper) fill(out *Entry, i int, text string) (rest string) {
+	chosen := m.chosen[i]
 	field := m.rules[i].field
-	values := make([]string, len(m.chosen[i]))
-	for j, v := range m.chosen[i] {
-		values[j] = string(v)
+	if len(chosen) == 1 && field != user.FieldDepartment {
+		value := text[:len(chosen[0])]
+		if field == user.FieldManager {
+			value = normalDN(value)
+		}
+		setField(&out.Person, field, value)
+		return text[len(chosen[0]):]
 	}
+	if len(chosen) == 0 {
+		return text
+	}
+	values := make([]string, len(chosen))
+	for j, v := range chosen {
+		values[j], text = text[:len(v)], text[len(v):]
+	}
+	m.fillSeveral(out, i, values)
+	return text
+}
+
+func (m *mapper) fillSeveral(out *Entry, i int, values []string) {
+	field := m.rules[i].field
 	if field == user.FieldManager {
 		for j, v := range values {
 			values[j] = normalDN(v)

@@ -53,6 +53,20 @@ func TestLookAndEntryAgree(t *testing.T) {
 	})
 }
 
+func TestPlainDNs(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		dn := rapid.StringOfN(rapid.RuneFrom([]rune("aA1zZ =,,==  \\+\"#;<>.-é\t\x00")), 0, 20, -1).Draw(t, "dn")
+		if plainDN(dn) && normalDN(dn) != parsedDN(dn) {
+			t.Fatalf("%q: %q and %q", dn, normalDN(dn), parsedDN(dn))
+		}
+	})
+	for _, dn := range []string{"uid=u000001,ou=people,dc=example,dc=org", "CN=Anna De Smet,OU=Users,DC=corp"} {
+		if !plainDN(dn) || normalDN(dn) != parsedDN(dn) {
+			t.Errorf("%q is not plain: %q and %q", dn, normalDN(dn), parsedDN(dn))
+		}
+	}
+}
+
 func TestBlank(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := rapid.StringOf(rapid.OneOf(rapid.Rune(), rapid.RuneFrom([]rune(" \t\u00a0\u3000\u2003\u200b\u00a8\u00adaж")))).Draw(t, "s")

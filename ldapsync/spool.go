@@ -10,7 +10,7 @@ import (
 
 const (
 	spoolChunk  = 256 << 10
-	spoolMemory = 16 // chunks that are kept in memory
+	spoolMemory = 12 // chunks that are kept in memory
 )
 
 // spool is a queue of messages between the goroutine that reads the directory

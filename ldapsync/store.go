@@ -72,6 +72,9 @@ type Writer interface {
 	SyncRename(from, to string) error
 	// SyncSave keeps all fields of the agreement but Seq.
 	SyncSave(a roster.Agreement) error
+	// SyncTry runs f; when it returns an error all that it wrote is undone,
+	// the transaction goes on, and that error is returned.
+	SyncTry(f func() error) error
 	// SyncApply writes the changes, in the order of the fields of
 	// roster.Changes. User ids may move among those that are put (a swap, a
 	// chain), so they are all given up before any is taken. A single row that

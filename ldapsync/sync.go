@@ -14,9 +14,8 @@ import (
 	"github.com/dirpin/dirpin/internal/user"
 )
 
-// batchSize is how many changed people a transaction takes: a tenth of a
-// second, so that jobs are not kept waiting.
-const batchSize = 10_000
+// batchSize is how many people are decided about at a time.
+const batchSize = 2000
 
 // run is one synchronization of one agreement.
 type run struct {
@@ -29,6 +28,7 @@ type run struct {
 	batch   map[rawKey]*Entry
 	order   []rawKey // of the batch
 	seen    seen
+	writes  writes
 	rejects map[rawKey]bool
 	waiting map[rawKey]bool // seen, with losses and no gain: counted when the guard has spoken
 	result  Result
@@ -106,6 +106,7 @@ func (r *run) one(ctx context.Context, avoid map[string]bool) error {
 	if err := r.checkRenamed(ctx); err != nil {
 		return err
 	}
+	defer r.writes.commit(r) // what came before an error is true all the same
 	return r.read(ctx)
 }
 
@@ -295,12 +296,24 @@ func (r *run) take(ctx context.Context, e *Entry) error {
 	if len(r.batch) < batchSize {
 		return nil
 	}
-	return r.flush(ctx)
+	return r.writeBatch(ctx)
 }
 
-// flush writes the batch. Nothing is written while every entry so far is one
-// that cannot be a user: then the answer as a whole is at fault.
+// flush writes what is left, and makes all of it last.
 func (r *run) flush(ctx context.Context) error {
+	if err := r.writeBatch(ctx); err != nil {
+		return err
+	}
+	if err := r.writes.commit(r); err != nil {
+		return r.storeError("writing what the directory says", err)
+	}
+	return nil
+}
+
+// writeBatch hands the batch to the transaction at hand. Nothing is written
+// while every entry so far is one that cannot be a user: then the answer as a
+// whole is at fault.
+func (r *run) writeBatch(ctx context.Context) error {
 	if len(r.batch) == 0 || r.seen.usable.Load() == 0 {
 		return nil
 	}
@@ -347,19 +360,14 @@ func (r *run) write(ctx context.Context) (p plan, err error) {
 	if r.o.DryRun {
 		return p, r.o.Store.Read(ctx, decide)
 	}
-	state := r.state
-	err = r.o.Store.Write(ctx, func(tx Writer) error {
-		if err := r.advance(tx, &state); err != nil {
-			return err
-		}
-		if err := decide(tx); err != nil {
-			return err
-		}
-		return tx.SyncApply(state.Name, p.Changes)
+	err = r.writes.do(ctx, r, len(r.batch), func(tx Writer) error {
+		return tx.SyncTry(func() error {
+			if err := decide(tx); err != nil {
+				return err
+			}
+			return tx.SyncApply(r.state.Name, p.Changes)
+		})
 	})
-	if err == nil {
-		r.state = state
-	}
 	return p, err
 }
 
@@ -439,7 +447,8 @@ func (r *run) account(p plan) {
 		r.parked = append(r.parked, p.Park...)
 		r.refuse = append(r.refuse, p.Reject...)
 	}
-	for _, c := range p.news {
-		r.o.OnChange(c)
+	r.writes.news = append(r.writes.news, p.news...)
+	if r.o.DryRun {
+		r.tellNews()
 	}
 }

@@ -153,3 +153,11 @@ func LastLines(out []byte) string {
 	}
 	return strings.Join(lines, "; ")
 }
+
+// State returns what the process has used, once it has ended; else nil.
+func (p *Process) State() *os.ProcessState {
+	if p == nil || p.Running() {
+		return nil
+	}
+	return p.cmd.ProcessState
+}

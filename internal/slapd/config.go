@@ -37,7 +37,7 @@ func (s *Server) writeConfig() error {
 	fmt.Fprintf(&b, "authz-regexp \"^cn=sync$\" %q\n", s.BindDN()) // client certificates of that subject
 	fmt.Fprintf(&b, "sizelimit %s\ntimelimit unlimited\nthreads 4\n\n", limit)
 	fmt.Fprintf(&b, "database mdb\nsuffix %q\nrootdn %q\nrootpw %s\ndirectory %q\n", s.opts.Suffix, s.AdminDN(), AdminPassword, s.path("db"))
-	b.WriteString("maxsize 1073741824\ndbnosync\nindex objectClass,entryUUID,entryCSN eq\nindex uid,mail eq\n")
+	b.WriteString("maxsize 8589934592\ndbnosync\nindex objectClass,entryUUID,entryCSN eq\nindex uid,mail eq\n")
 	fmt.Fprintf(&b, "access to attrs=userPassword by dn.exact=%q write by self write by anonymous auth by * none\n", s.WriterDN())
 	for _, a := range s.opts.Access {
 		fmt.Fprintf(&b, "access %s\n", a)

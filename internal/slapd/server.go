@@ -26,6 +26,7 @@ type Options struct {
 	Suffix    string   // dc=example,dc=org when empty
 	SizeLimit int      // of entries that an answer gives ordinary accounts; 0: no limit
 	Access    []string // access rules in slapd.conf's words after "access "; when empty everyone reads all but passwords
+	Empty     bool     // not even the suffix is there
 	Overlays  []string // lines put at the end of the database, such as "overlay syncprov"
 }
 
@@ -81,6 +82,9 @@ func New(o Options) (*Server, error) {
 	}
 	if err := s.writeConfig(); err != nil {
 		return nil, fmt.Errorf("writing the configuration of slapd: %w", err)
+	}
+	if o.Empty {
+		return s, nil
 	}
 	return s, s.Load(strings.NewReader(s.baseEntries()))
 }
@@ -198,6 +202,9 @@ func (s *Server) PID() int { return s.process.PID() }
 
 // Stop ends the server in order. One that is stopped stays so.
 func (s *Server) Stop() error { return s.process.Stop(os.Interrupt) }
+
+// Used returns what the server has used of the machine, once it is stopped.
+func (s *Server) Used() *os.ProcessState { return s.process.State() }
 
 // Kill ends the server at once, as a crash would.
 func (s *Server) Kill() { s.process.Kill() }

@@ -8,6 +8,22 @@ import (
 	"github.com/dirpin/dirpin/internal/roster"
 )
 
+// SyncTry runs f; when it returns an error all that it wrote is undone.
+func (t *Tx) SyncTry(f func() error) (err error) {
+	if _, err := t.exec("SAVEPOINT sync_try"); err != nil {
+		return err
+	}
+	if err = f(); err != nil {
+		if _, undo := t.exec("ROLLBACK TO sync_try"); undo != nil {
+			return errors.Join(err, undo)
+		}
+	}
+	if _, release := t.exec("RELEASE sync_try"); release != nil {
+		return errors.Join(err, release)
+	}
+	return err
+}
+
 // SyncApply writes the changes of a synchronization.
 func (t *Tx) SyncApply(agreement string, c roster.Changes) error {
 	for i := range c.Remove {
@@ -15,7 +31,7 @@ func (t *Tx) SyncApply(agreement string, c roster.Changes) error {
 			return err
 		}
 	}
-	if err := t.syncPut(c.Put); err != nil {
+	if err := t.syncPut(agreement, c.Put); err != nil {
 		return err
 	}
 	if err := t.syncPark(agreement, c.Mentioned, c.Park); err != nil {
@@ -33,12 +49,26 @@ func (t *Tx) SyncApply(agreement string, c roster.Changes) error {
 			return err
 		}
 	}
-	for _, key := range c.Admit {
+	return t.syncAdmit(agreement, c.Admit)
+}
+
+// syncAdmit forgets rejects. Nearly always there are none.
+func (t *Tx) syncAdmit(agreement string, keys []string) error {
+	any, err := t.any("SELECT EXISTS (SELECT 1 FROM rejects WHERE agreement = ?)", agreement)
+	if err != nil || !any {
+		return err
+	}
+	for _, key := range keys {
 		if _, err := t.exec("DELETE FROM rejects WHERE agreement = ? AND entry_key = ?", agreement, key); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (t *Tx) any(query string, args ...any) (yes bool, err error) {
+	err = t.row(query, args...).Scan(&yes)
+	return yes, err
 }
 
 // ErrJobHolds says that a user cannot be removed while a job changes it.
@@ -70,54 +100,16 @@ func (t *Tx) markReports(id int64) error {
 	return err
 }
 
-// syncPut writes people. Those who are there give up their user ids first, so
-// that a swap or a chain finds every id free.
-func (t *Tx) syncPut(people []roster.Person) error {
-	for i := range people {
-		if people[i].ID == 0 {
-			continue
-		}
-		if err := t.markReports(people[i].ID); err != nil {
-			return err
-		}
-		if _, err := t.exec("UPDATE users SET user_id_f = NULL WHERE id = ?", people[i].ID); err != nil {
-			return err
-		}
-	}
-	const values = `?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?`
-	for i := range people {
-		p := &people[i]
-		args := t.written(&p.User, orNull(p.DNNorm), orNull(p.ManagerDN), int64(p.Hash), p.Absent.Milliseconds(), milli(p.Expires))
-		query := "INSERT INTO users (" + writtenColumns + ", dn_norm, manager_dn, content_hash, absent_ms, expires_at, manager, manager_f, manager_dirty) VALUES (" + values + ", '', '', TRUE)"
-		if p.ID != 0 {
-			query = "UPDATE users SET (" + writtenColumns + ", dn_norm, manager_dn, content_hash, absent_ms, expires_at, manager_key, manager_dirty) = (" +
-				values + ", CASE WHEN manager_dn IS ? THEN manager_key END, TRUE) WHERE id = ?"
-			args = append(args, orNull(p.ManagerDN), p.ID)
-		}
-		_, err := t.exec(query, args...)
-		if IsRowFault(err) {
-			return &roster.RowError{Key: p.Key, Err: err}
-		}
-		if err != nil {
-			return fmt.Errorf("storing the entry %s: %w", p.Key, err)
-		}
-		if p.DNNorm != "" {
-			if _, err := t.exec("UPDATE users SET manager_dirty = TRUE WHERE manager_dn = ? OR manager_key = ?", p.DNNorm, orNull(p.Key)); err != nil {
-				return err
-			}
-		}
-		if p.DropPassword {
-			if _, err := t.exec("DELETE FROM credentials WHERE user_ref = ? AND kind = 'password'", p.ID); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
 func (t *Tx) syncPark(agreement string, mentioned []string, park []roster.Loss) error {
 	type which struct{ key, kind, field string }
 	old := make(map[which]int64)
+	any, err := t.any("SELECT EXISTS (SELECT 1 FROM pending WHERE agreement = ?)", agreement)
+	if err != nil {
+		return err
+	}
+	if !any {
+		mentioned = nil
+	}
 	for _, key := range mentioned {
 		rows, err := t.rows("SELECT kind, field, since FROM pending WHERE agreement = ? AND entry_key = ?", agreement, key)
 		if err != nil {

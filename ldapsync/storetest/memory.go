@@ -137,6 +137,15 @@ func (t *tx) SyncAgreement(name string) (roster.Agreement, error) {
 	return a, nil
 }
 
+func (t *tx) SyncTry(f func() error) error {
+	before := t.s.clone()
+	err := f()
+	if err != nil {
+		*t.s = before
+	}
+	return err
+}
+
 func (t *tx) SyncCount(agreement string) (n int, err error) {
 	err = t.SyncIndex(agreement, func(roster.Held) error { n++; return nil })
 	return n, err
@@ -332,15 +341,20 @@ func (t *tx) put(people []roster.Person) error {
 		p.InFlight, p.ChangedAt = t.s.People[p.ID].InFlight, t.now
 		t.s.People[p.ID] = p
 	}
-	ids, keys := map[string]bool{}, map[string]bool{}
+	ids, keys := map[string]int{}, map[string]bool{}
 	for _, p := range t.s.People {
-		if f := user.Fold(p.UserID); ids[f] {
-			return errors.New("two users have the id " + f)
+		ids[user.Fold(p.UserID)]++
+	}
+	for _, p := range slices.Backward(people) {
+		if ids[user.Fold(p.UserID)] > 1 {
+			return &roster.RowError{Key: p.Key, Err: errors.New("another user has the id")}
 		}
+	}
+	for _, p := range t.s.People {
 		if p.Key != "" && keys[p.Key] {
 			return errors.New("two users have the key " + p.Key)
 		}
-		ids[user.Fold(p.UserID)], keys[p.Key] = true, true
+		keys[p.Key] = true
 	}
 	return nil
 }

@@ -25,7 +25,7 @@ type suite struct {
 func Run(t *testing.T, open func(t *testing.T) ldapsync.Store) {
 	for name, test := range map[string]func(*suite){
 		"agreement": (*suite).agreement, "people": (*suite).people, "swap": (*suite).swap, "pending": (*suite).pending,
-		"tally": (*suite).tally, "rejects": (*suite).rejects, "managers": (*suite).managers, "managers by key": (*suite).managersByKey, "expiry": (*suite).expiry, "rename": (*suite).rename, "managers of DNs": (*suite).managersOfDNs, "rollback": (*suite).rollback,
+		"tally": (*suite).tally, "rejects": (*suite).rejects, "managers": (*suite).managers, "managers by key": (*suite).managersByKey, "expiry": (*suite).expiry, "rename": (*suite).rename, "managers of DNs": (*suite).managersOfDNs, "rollback": (*suite).rollback, "try": (*suite).try, "managers of newcomers": (*suite).managersOfNewcomers,
 		"marks": (*suite).marks, "containers": (*suite).containers, "sample": (*suite).sample, "observed absence": (*suite).observe, "leases": (*suite).leases, "orders": (*suite).orders, "excluded": (*suite).excluded,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -106,7 +106,7 @@ func (s *suite) agreement() {
 		}
 		return err
 	})
-	want := roster.Agreement{Name: "corp", Kind: "ad", KeyAttribute: "objectGUID", Directory: "dc=x y", Seed: 1<<63 + 5, ScopeFP: "s", MapFP: "m", Server: "dc1:636", CompletedAt: s.now,
+	want := roster.Agreement{Name: "corp", Kind: "ad", KeyAttribute: "objectGUID", Directory: "dc=x y", Seed: 1<<63 + 5, ScopeFP: "s", MapFP: "m", Paging: "unpaged", Server: "dc1:636", CompletedAt: s.now,
 		Feed: "usn", FullAt: s.now.Add(-time.Hour), FullTook: time.Minute, Context: "a b", ServerAt: s.now.Add(time.Minute), BehindSince: s.now.Add(time.Second), RefusedAt: s.now.Add(2 * time.Second), FullUntil: s.now.Add(time.Hour)}
 	s.write("corp", func(tx ldapsync.Writer) error { return tx.SyncSave(want) })
 	want.Seq = 1
@@ -476,4 +476,66 @@ func (s *suite) rollback() {
 		s.Errorf("written all the same: %+v", got)
 	}
 	s.apply("corp", roster.Changes{Put: []roster.Person{person("corp", 1, "a")}}) // and the number was not raised
+}
+
+func (s *suite) try() {
+	stop := errors.New("stop")
+	one := func(n byte, id string) roster.Changes {
+		return roster.Changes{Put: []roster.Person{person("corp", n, id)}}
+	}
+	s.write("corp", func(tx ldapsync.Writer) error {
+		if err := tx.SyncApply("corp", one(1, "a")); err != nil {
+			return err
+		}
+		if err := tx.SyncTry(func() error { return tx.SyncApply("corp", one(2, "b")) }); err != nil {
+			return err
+		}
+		err := tx.SyncTry(func() error { return errors.Join(tx.SyncApply("corp", one(3, "c")), stop) })
+		if !errors.Is(err, stop) {
+			s.Errorf("got %v", err)
+		}
+		row := new(roster.RowError)
+		both := one(4, "d")
+		both.Put = append(both.Put, person("corp", 5, "A")) // a's
+		if err := tx.SyncTry(func() error { return tx.SyncApply("corp", both) }); !errors.As(err, &row) || row.Key != key(5) {
+			s.Errorf("a user id twice: %v", err)
+		}
+		return tx.SyncTry(func() error { return tx.SyncApply("corp", one(6, "f")) })
+	})
+	if all := s.all(1, 2, 3, 4, 5, 6); len(all) != 3 || all["a"].Key == "" || all["b"].Key == "" || all["f"].Key == "" {
+		s.Errorf("what was undone, or not: %+v", all)
+	}
+}
+
+// managersOfNewcomers: whoever comes with a manager that is there, comes with
+// it in the same call, before or after, or names one who moves in that call.
+func (s *suite) managersOfNewcomers() {
+	under := func(p roster.Person, dn string) roster.Person { p.ManagerDN = dn; return p }
+	check := func(name string, want map[string]string) {
+		s.Helper()
+		s.write("corp", func(tx ldapsync.Writer) error { _, err := tx.LinkManagers(); return err })
+		for id, p := range s.all(1, 2, 3, 4, 5, 6, 7, 8, 9) {
+			if p.Manager != want[id] {
+				s.Errorf("%s: the manager of %s is %q, want %q", name, id, p.Manager, want[id])
+			}
+		}
+	}
+	s.apply("corp", roster.Changes{Put: []roster.Person{person("corp", 1, "boss"), under(person("corp", 2, "late"), "uid=later,dc=x")}})
+	s.apply("other", roster.Changes{Put: []roster.Person{person("other", 3, "foreign")}})
+	s.apply("corp", roster.Changes{Put: []roster.Person{under(person("corp", 4, "d"), "uid=boss,dc=x"), under(person("corp", 5, "e"), "uid=later,dc=x"),
+		person("corp", 6, "later"), under(person("corp", 7, "g"), "uid=later,dc=x"), under(person("corp", 8, "h"), "uid=foreign,dc=x")}})
+	check("newcomers", map[string]string{"late": "later", "d": "boss", "e": "later", "g": "later", "h": "foreign"})
+
+	// The boss moves in the same call in which somebody names the old place.
+	moved := s.all(1)["boss"]
+	moved.DN, moved.DNNorm = "uid=moved,dc=x", "uid=moved,dc=x"
+	s.apply("corp", roster.Changes{Put: []roster.Person{under(person("corp", 9, "i"), "uid=boss,dc=x"), moved}})
+	check("a move", map[string]string{"late": "later", "e": "later", "g": "later", "h": "foreign"})
+
+	// One of our own agreement comes to the place of the foreign one.
+	own := person("corp", 10, "own")
+	own.DN, own.DNNorm = "uid=foreign,dc=x", "uid=foreign,dc=x"
+	s.apply("other", roster.Changes{Remove: []roster.Person{s.all(3)["foreign"]}})
+	s.apply("corp", roster.Changes{Put: []roster.Person{own}})
+	check("one's own", map[string]string{"late": "later", "e": "later", "g": "later", "h": "own"})
 }
