@@ -90,6 +90,8 @@ func (r *run) whyFull() string {
 		return "it was asked for"
 	case r.o.AdoptKeys:
 		return "keys are to be adopted"
+	case r.o.reconcile != "":
+		return r.o.reconcile
 	case r.reconcileDue():
 		return "full_every has passed"
 	}

@@ -121,9 +121,10 @@ func (d *differ) taken(p roster.Person, by string) {
 	d.reject(roster.Reject{Key: p.Key, DN: p.DN, UserID: p.UserID, Reason: reasonTaken, Detail: "the user id is that of " + by, Person: p})
 }
 
-// The reasons of rejects that end by themselves: when the id is free, and when
-// the other agreement loses the entry.
+// Some reasons of rejects. The last two end by themselves: when the id is free,
+// and when the other agreement loses the entry.
 const (
+	reasonNoID  = "user-id-missing"
 	reasonTaken = "user-id-taken"
 	reasonOwned = "owned-by"
 	reasonLocal = "user-id-local" // an administrator ends it (Adopt)

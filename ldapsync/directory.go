@@ -2,6 +2,7 @@ package ldapsync
 
 import (
 	"context"
+	"time"
 
 	"github.com/dirpin/dirpin/internal/roster"
 	"github.com/dirpin/dirpin/internal/user"
@@ -51,6 +52,11 @@ type Directory interface {
 	// Changes reads what has changed since the query's cookie. Without an error
 	// the answer was complete.
 	Changes(ctx context.Context, q Query, yield func(Mention) error) (Outcome, error)
+	// Watch is Changes that does not end; FeedSyncrepl only. It returns when the
+	// search has ended, which is always an error.
+	Watch(ctx context.Context, q Query, w Watcher) error
+	// Ping finds out whether the server still answers, also while Watch runs.
+	Ping(ctx context.Context) error
 	// Refresh is Entries by way of content synchronization, and says where it
 	// goes on. ErrUnfit: the server does not do it for everybody.
 	Refresh(ctx context.Context, f Feed, a Answer) (Outcome, error)
@@ -92,14 +98,15 @@ func Everything(yield func(*Entry) error) Answer {
 
 // Facts are what a sync must know of the directory that answers it.
 type Facts struct {
-	Kind         string   // openldap, 389ds, ad, other
-	Server       string   // host:port, for messages
-	KeyAttribute string   // entryUUID, nsUniqueId, objectGUID
-	Identity     string   // of the directory: its naming context and that entry's key
-	ScopeFP      string   // fingerprint of whom the agreement is about
-	MapFP        string   // fingerprint of how entries become persons
-	Referrals    int      // that were not followed, in the last answer
-	Feeds        []Feed   // that it offers to this account for what has changed, the best first
-	Context      []string // contextCSN of OpenLDAP; none: not known
-	Unpaged      bool     // the last answer came whole, without pages
+	Kind         string    // openldap, 389ds, ad, other
+	Server       string    // host:port, for messages
+	KeyAttribute string    // entryUUID, nsUniqueId, objectGUID
+	Identity     string    // of the directory: its naming context and that entry's key
+	ScopeFP      string    // fingerprint of whom the agreement is about
+	MapFP        string    // fingerprint of how entries become persons
+	Referrals    int       // that were not followed, in the last answer
+	Feeds        []Feed    // that it offers to this account for what has changed, the best first
+	NotAfter     time.Time // when the server's certificate ends; zero: it has none
+	Context      []string  // contextCSN of OpenLDAP; none: not known
+	Unpaged      bool      // the last answer came whole, without pages
 }

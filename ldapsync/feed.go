@@ -45,6 +45,16 @@ type Mention struct {
 	Key   string
 	Entry *Entry // EntryChanged: as it is now
 	DN    string // Container: normalized
+
+	Doubtful bool   // EntryChanged: it was found as a container, or may have been; the filter has to say
+	Cookie   []byte // of a search that persists: stands for this mention and all before; nil: none
+}
+
+// Watcher receives what a search that persists says, on the goroutine that
+// reads the connection: it must not wait. An error ends the search.
+type Watcher struct {
+	Mention   func(Mention) error
+	Refreshed func(Outcome) error // everything since the cookie has been mentioned; from now on what changes
 }
 
 // What is a kind of mention.
@@ -57,6 +67,7 @@ const (
 	EntryGone                // it is not one of the agreement any more, the server says
 	EntryMissing             // it was asked for by its key and not returned
 	Container                // a container, as it is now
+	OnlyCookie               // nothing is mentioned: there is a cookie
 )
 
 // Outcome is what follows from an answer.

@@ -181,11 +181,10 @@ func (f *fullFeed) judgeDoubtful(ctx context.Context, m *mapper) error {
 
 // syncReader makes mentions of the messages of content synchronization.
 type syncReader struct {
-	c        *Client
-	m        *mapper
-	s        *refresh
-	yield    func(Mention) error
-	doubtful []*Entry // containers with a user id: people too, if the filter says so
+	c     *Client
+	m     *mapper
+	s     *refresh
+	yield func(Mention) error
 }
 
 // entry takes an entry.
@@ -208,17 +207,15 @@ func (r *syncReader) entry(e *tap.Entry) (syncEntry, error) {
 		}
 	}
 	entry, err := r.m.entry(e)
-	if err != nil {
+	switch {
+	case err != nil:
 		return s, err
-	}
-	if entry.Refuse != nil && entry.Refuse.Reason == "user-id-missing" || s.holder {
-		// It may have been found as a container only.
-		if !s.holder || entry.Refuse == nil {
-			r.doubtful = append(r.doubtful, entry)
-		}
+	case s.holder && entry.Refuse != nil:
 		return s, nil
 	}
-	return s, r.yield(Mention{What: EntryChanged, Key: key, Entry: entry})
+	// Classes derived from those of containers are found without being named.
+	doubtful := s.holder || entry.Refuse != nil && entry.Refuse.Reason == reasonNoID
+	return s, r.yield(Mention{What: EntryChanged, Key: key, Entry: entry, Doubtful: doubtful})
 }
 
 // info takes a message between entries.
@@ -238,24 +235,6 @@ func (r *syncReader) info(m *tap.Intermediate) (info tap.SyncInfo, done bool, er
 		}
 	}
 	return info, done, nil
-}
-
-// judge asks which of the doubtful entries the filter finds.
-func (r *syncReader) judge(ctx context.Context) error {
-	for _, e := range r.doubtful {
-		found, err := r.c.Present(ctx, e.Person.Key, e.Person.DN)
-		if err != nil {
-			return err
-		}
-		if !found {
-			continue
-		}
-		if err := r.yield(Mention{What: EntryChanged, Key: e.Person.Key, Entry: e}); err != nil {
-			return err
-		}
-	}
-	r.doubtful = nil
-	return nil
 }
 
 // refreshChanges reads what has changed since the cookie.
@@ -291,9 +270,6 @@ func (c *Client) refreshChanges(ctx context.Context, q Query, yield func(Mention
 	case !ended:
 		return Outcome{}, fmt.Errorf("%w: the server answered without content synchronization", ErrUnfit)
 	}
-	if err := r.judge(ctx); err != nil {
-		return Outcome{}, err
-	}
 	return s.end(refreshDeletes)
 }
 
@@ -312,4 +288,82 @@ func (c *Client) explainSync(err error) error {
 		return fmt.Errorf("%w: %w", ErrUnfit, err)
 	}
 	return err
+}
+
+// Watch is Changes that does not end: once everything since the cookie is
+// mentioned, it mentions what changes. It returns when the search has ended,
+// which is always an error.
+func (c *Client) Watch(ctx context.Context, q Query, w Watcher) error {
+	s, err := newRefresh(c.facts.Kind, q.Cookie, q.Held)
+	if err != nil {
+		return err
+	}
+	persist := &persisting{syncReader: syncReader{c: c, m: c.mapper.clone(), s: s}, w: w, quiet: make(chan struct{}, 1)}
+	persist.yield = persist.mention
+	err = c.do(ctx, func() error {
+		stream := c.conn.Start(ctx, c.syncRequest(ldap.SyncRequestModeRefreshAndPersist, q.Cookie), tap.Handler{Entry: persist.entry, Intermediate: persist.info})
+		ended := make(chan error, 1)
+		go func() { _, err := stream.Wait(); ended <- err }()
+		for {
+			select {
+			case <-persist.quiet:
+				stream.Quiet(true) // what changes, changes when it does
+			case err := <-ended:
+				return err
+			}
+		}
+	})
+	if err == nil {
+		err = errors.New("the server ended the search that was to persist")
+	}
+	return c.classed("following what changes", c.explainSync(err))
+}
+
+// Ping finds out whether the server still answers on this connection.
+func (c *Client) Ping(ctx context.Context) error {
+	err := c.do(ctx, func() error { _, err := c.readOne("", []string{"1.1"}); return err })
+	return c.classed("asking whether the server still answers", err)
+}
+
+// persisting is a search that persists.
+type persisting struct {
+	syncReader
+	w         Watcher
+	refreshed bool
+	quiet     chan struct{}
+}
+
+func (p *persisting) mention(m Mention) error { return wrapYield(p.w.Mention(m)) }
+
+func (p *persisting) entry(e *tap.Entry) error {
+	s, err := p.syncReader.entry(e)
+	if err != nil {
+		return err
+	}
+	return p.cookie(s.Cookie)
+}
+
+// cookie passes a cookie on, once it stands for something.
+func (p *persisting) cookie(cookie []byte) error {
+	if !p.refreshed || len(cookie) == 0 {
+		return nil
+	}
+	return p.mention(Mention{What: OnlyCookie, Cookie: append([]byte(nil), cookie...)})
+}
+
+func (p *persisting) info(m *tap.Intermediate) error {
+	info, done, err := p.syncReader.info(m)
+	if err != nil {
+		return err
+	}
+	if !done || p.refreshed {
+		return p.cookie(info.Cookie)
+	}
+	o, err := p.s.end(info.Kind == tap.RefreshDelete)
+	if err != nil {
+		return err
+	}
+	p.refreshed = true
+	p.quiet <- struct{}{}
+	return wrapYield(p.w.Refreshed(o))
 }

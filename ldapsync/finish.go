@@ -31,6 +31,9 @@ func (r *run) finish(ctx context.Context) error {
 	}
 	r.result = e.result
 	for _, h := range e.result.Held {
+		if r.quiet {
+			break // it is told once, not with each change
+		}
 		r.o.Log.Warn(fmt.Sprintf("%s: held: %s", r.state.Name, h))
 	}
 	for _, c := range e.news {
@@ -67,7 +70,7 @@ func (e *ending) carryOut(ctx context.Context, tx Writer) error {
 	if err != nil {
 		return fmt.Errorf("resolving managers: %w", err)
 	}
-	if dangling > 0 {
+	if dangling > 0 && !e.quiet {
 		e.o.Log.Info(fmt.Sprintf("%s: the managers of %d people are nobody here", state.Name, dangling))
 	}
 	t, err := tx.SyncTally(state.Name, e.window())
@@ -275,6 +278,9 @@ func (e *ending) countWaiting(key string, changed bool) {
 // reportRefused counts and tells who is refused now.
 func (r *run) reportRefused(ctx context.Context) error {
 	each := func(x roster.Reject) error {
+		if k, err := parseKey(x.Key); r.quiet && (err != nil || !r.rejects[k]) {
+			return nil
+		}
 		if x.Partial && x.Reason == "fault" {
 			r.o.Log.Warn(fmt.Sprintf("%s: a value was not taken: %s", r.state.Name, x.Detail), "dn", x.DN)
 			return nil
@@ -291,6 +297,9 @@ func (r *run) reportRefused(ctx context.Context) error {
 		for _, x := range r.refuse {
 			each(x)
 		}
+		return nil
+	}
+	if r.quiet && len(r.rejects) == 0 {
 		return nil
 	}
 	err := r.o.Store.Read(ctx, func(tx Reader) error { return tx.SyncRejects(r.state.Name, each) })

@@ -332,7 +332,7 @@ func (m *mapper) checkUserID(out *Entry) {
 	for _, s := range m.rules[0].sources {
 		asked = append(asked, s.asked)
 	}
-	out.Refuse = m.refuse(&out.Person, "user-id-missing", "the entry has no "+strings.Join(asked, " or "))
+	out.Refuse = m.refuse(&out.Person, reasonNoID, "the entry has no "+strings.Join(asked, " or "))
 }
 
 func (m *mapper) refuse(p *roster.Person, reason, detail string) *roster.Reject {

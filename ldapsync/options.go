@@ -27,6 +27,12 @@ type Options struct {
 	// renamed is not taken for a new one. Without it nobody asks.
 	Configured []string
 
+	// Holder names who takes leases; "": Sync and Follow make up a name, and Run
+	// takes none.
+	Holder string
+
+	reconcile string // not "": why everything is to be read
+
 	OnChange   func(Change)      // is told the news, after they are written; logged when nil
 	OnProgress func(entries int) // is told now and then how many entries came
 

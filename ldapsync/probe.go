@@ -27,6 +27,9 @@ func (c *Client) probe() error {
 	a := c.o.Agreement
 	kind := kindOf(root)
 	c.facts = Facts{Kind: kind, Server: c.server.addr, KeyAttribute: keyAttribute(kind)}
+	if state, ok := c.conn.Tap.TLS(); ok && len(state.PeerCertificates) > 0 {
+		c.facts.NotAfter = state.PeerCertificates[0].NotAfter
+	}
 	c.filter = or(a.Filter, defaultFilter(kind))
 	if _, err := ldap.CompileFilter(c.filter); err != nil {
 		return configError(fmt.Errorf("the filter %s is no LDAP filter: %w", c.filter, err))

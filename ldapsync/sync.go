@@ -40,6 +40,7 @@ type run struct {
 	next     *roster.Mark
 	holders  []roster.Container // of a full answer
 	spared   map[string]bool    // keys of those whom the witness found
+	quiet    bool               // of those who were refused before nothing is told
 
 	// A dry run writes nothing and so has to remember.
 	claims map[string]string // folded user id → key that was added
@@ -52,8 +53,7 @@ type run struct {
 // lost anything. Where the guard holds losses, Result.Held says so.
 func Run(ctx context.Context, o Options) (Result, error) {
 	o = o.withDefaults()
-	r := &run{o: o, start: o.Now(), batch: make(map[rawKey]*Entry), rejects: make(map[rawKey]bool), waiting: make(map[rawKey]bool), claims: make(map[string]string), spared: make(map[string]bool)}
-	r.result = Result{Agreement: o.Agreement.Name, DryRun: o.DryRun}
+	r := newRun(o)
 	began := time.Now()
 	err := r.all(ctx)
 	r.result.Duration = time.Since(began)
@@ -61,6 +61,13 @@ func Run(ctx context.Context, o Options) (Result, error) {
 		err = &classed{ErrBusy, fmt.Errorf("%s: %w", o.Agreement.Name, err)}
 	}
 	return r.result, err
+}
+
+// newRun returns a run with nothing done. Options have their defaults.
+func newRun(o Options) *run {
+	r := &run{o: o, start: o.Now(), batch: make(map[rawKey]*Entry), rejects: make(map[rawKey]bool), waiting: make(map[rawKey]bool), claims: make(map[string]string), spared: make(map[string]bool)}
+	r.result = Result{Agreement: o.Agreement.Name, DryRun: o.DryRun}
+	return r
 }
 
 func (r *run) all(ctx context.Context) error {
@@ -135,10 +142,15 @@ func (r *run) load(ctx context.Context) error {
 	return nil
 }
 
-// loadIndex reads everyone whom the agreement has.
+// loadIndex reads everyone whom the agreement has. Only a full answer removes
+// those whose grace is over.
 func (r *run) loadIndex(ctx context.Context) error {
+	grace := r.o.Agreement.Grace
+	if r.since != nil {
+		grace = 0
+	}
 	err := r.o.Store.Read(ctx, func(tx Reader) (err error) {
-		r.index, err = loadIndex(tx, r.state.Name, r.grown(), r.o.Agreement.Grace)
+		r.index, err = loadIndex(tx, r.state.Name, r.grown(), grace)
 		return err
 	})
 	if err != nil {

@@ -65,6 +65,12 @@ func (d *fakeDirectory) Changes(_ context.Context, q ldapsync.Query, yield func(
 	return d.outcome, d.changesErr
 }
 
+func (d *fakeDirectory) Watch(context.Context, ldapsync.Query, ldapsync.Watcher) error {
+	return fmt.Errorf("nothing is followed here: %w", ldapsync.ErrDirectory)
+}
+
+func (d *fakeDirectory) Ping(context.Context) error { return nil }
+
 func (d *fakeDirectory) Refresh(ctx context.Context, f ldapsync.Feed, a ldapsync.Answer) (ldapsync.Outcome, error) {
 	d.cookies = append(d.cookies, f.Name+" -")
 	if d.markErr != nil {

@@ -126,7 +126,7 @@ func (a *app) syncOne(ctx context.Context, s *session, ag *config.Agreement, o s
 		fmt.Fprintln(a.out, printable(text))
 	}
 	opt.OnProgress = a.syncProgress(ag.Name)
-	r, err := ldapsync.Run(ctx, opt)
+	r, err := ldapsync.Sync(ctx, opt)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		fmt.Fprintf(a.err, "dirpin: %s: interrupted; nobody lost anything\n", ag.Name)

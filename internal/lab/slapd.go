@@ -73,3 +73,17 @@ func (d *Directory) slapd() *slapd.Server {
 	}
 	return s.Server
 }
+
+// Replica starts another OpenLDAP with the same entries, ids and change
+// numbers as d has now. Nothing is replicated thereafter.
+func (d *Directory) Replica(c Config) *Directory {
+	d.t.Helper()
+	s, err := slapd.New(slapd.Options{Dir: d.t.TempDir(), SizeLimit: c.SizeLimit, Access: c.Access, Overlays: c.Overlays})
+	fatal(d.t, err)
+	d.Stop()
+	fatal(d.t, s.CopyData(d.slapd()))
+	d.Start()
+	r := own(d.t, OpenLDAP, openldap{s})
+	r.Base = d.Base
+	return r
+}
