@@ -17,7 +17,7 @@ func newUsersCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{Use: "users", Short: "Local users, and the helpdesk's work on one user", Args: groupArgs, RunE: func(*cobra.Command, []string) error { return nil }}
 	cmd.AddCommand(
 		newUsersImportCommand(a), newUsersAddCommand(a), newUsersShowCommand(a), newUsersRemoveCommand(a), newUsersUnflagCommand(a),
-		newUsersResetCommand(a), newUsersAdoptCommand(a), newUsersConvertCommand(a), newUsersExportCommand(a),
+		newUsersResetCommand(a), newUsersAdoptCommand(a), newUsersConvertCommand(a), newUsersExportCommand(a), newUsersEraseCommand(a),
 		newLockCommand(a, "lock", "Lock a credential until it is unlocked", func(c *store.Credential) { c.Locked = true }),
 		newLockCommand(a, "unlock", "Unlock a credential and forget its wrong attempts", func(c *store.Credential) {
 			c.Locked, c.Attempts, c.AttemptsSince, c.LockedUntil = false, 0, time.Time{}, time.Time{}
