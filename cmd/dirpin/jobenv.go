@@ -50,6 +50,11 @@ func (a *app) withOwner(ctx context.Context, fn func(*session, *resetjob.Env) er
 				a.log.Warn("leaving", "error", err)
 			}
 		}()
+		// keys rotate waits for owners that lack the new key: whoever became one
+		// too late to be seen by it sees the key here.
+		if checkKeys(ctx, s.store, s.ring, s.cfg) != nil {
+			return withCode(exitCouldNotRun, errors.New("the key ring was rotated at this moment; nothing was done: give the command again"))
+		}
 		return fn(s, env)
 	})
 }

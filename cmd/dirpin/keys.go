@@ -153,12 +153,14 @@ func runKeysRotate(ctx context.Context, a *app) error {
 		if err != nil {
 			return err
 		}
-		// The database learns of the key first: a ring that was put back from a
-		// backup without it is then refused, not used.
-		if err := s.store.Write(ctx, func(tx *store.Tx) error { return tx.AddKeyChecks(ring.Checks()) }); err != nil {
+		// The key is durable before the database asks for it, or a kill in between
+		// would leave a database that no ring fits. It is not used before the
+		// database knows it, so that a ring without it, put back from a backup, is
+		// refused then.
+		if err := credential.SaveRing(s.cfg.KeyFile.File, ring); err != nil {
 			return err
 		}
-		if err := credential.SaveRing(s.cfg.KeyFile.File, ring); err != nil {
+		if err := s.store.Write(ctx, func(tx *store.Tx) error { return tx.AddKeyChecks(ring.Checks()) }); err != nil {
 			return err
 		}
 		lacking, err := whoLacks(ctx, s.store, ring.Next())

@@ -211,8 +211,14 @@ func (a *app) withSession(ctx context.Context, fn func(*session) error) error {
 		return storeError(err)
 	}
 	defer s.Close()
-	if err := checkKeys(ctx, s, ring, cfg); err != nil {
-		return err
+	if checkKeys(ctx, s, ring, cfg) != nil {
+		// A key may have been added since the ring was read.
+		if ring, err = loadRing(cfg); err != nil {
+			return err
+		}
+		if err := checkKeys(ctx, s, ring, cfg); err != nil {
+			return err
+		}
 	}
 	return fn(&session{cfg, ring, s})
 }
