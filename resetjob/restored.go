@@ -43,14 +43,16 @@ func (e *Env) Enter(ctx context.Context) error {
 			held = true
 			return tx.HoldRestored(in.Restored, tx.Now().Add(restoredRest))
 		}
+		last, err := e.Marker.Last()
+		if err != nil {
+			return err
+		}
 		if in.ID == "" {
-			last, err := e.Marker.Last()
-			if err != nil {
-				return err
-			}
 			in.ID, in.LastJob = incarnation.NewID(), max(in.LastJob, last.LastJob)
 		}
-		in.Generation++
+		if last.ID != "" { // else it stays at 0 until there is a marker
+			in.Generation++
+		}
 		return tx.SetIncarnation(in)
 	})
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -453,5 +454,25 @@ func TestRestored(t *testing.T) {
 	k.must(k.env.Enter(context.Background()))
 	if j := k.submit("select: {query: all}\nreset: {pin: \"593817\"}\n"); j.ID <= later.ID {
 		t.Errorf("job number %d was given twice", j.ID)
+	}
+}
+
+// A first start that is cut before its marker is written is no restore, and
+// neither are those after it; a marker that is lost later is a sign of one.
+func TestFirstStartCut(t *testing.T) {
+	k := newKit(t, nil)
+	k.addUsers(1, nil)
+	k.env.Marker = incarnation.NewMarker(k.dir, k.env.Store.Path())
+	marker := filepath.Join(k.dir, "incarnation")
+	for range 2 {
+		k.must(k.env.Enter(context.Background()))
+		k.must(os.Remove(marker))
+	}
+	k.must(k.env.Enter(context.Background()))
+	k.must(k.env.Enter(context.Background()))
+	k.must(os.Remove(marker))
+	var restored *RestoredError
+	if err := k.env.Enter(context.Background()); !errors.As(err, &restored) {
+		t.Errorf("without its marker the database is used: %v", err)
 	}
 }

@@ -6,7 +6,7 @@
 // The installation's own memory is a small file in the state folder, the
 // marker. Database and marker hold the same random id and a generation, raised
 // in the database first and then in the marker, at each start of a process that
-// pushes and at the end of each job. A database behind its marker was restored;
+// pushes, beginning with the second, and at the end of each job. A database behind its marker was restored;
 // a marker one behind its database was cut in between, and is put right. A
 // machine that was rolled back as a whole takes both along and cannot be
 // noticed so.
@@ -92,8 +92,8 @@ func (m *Marker) Suspect(db State, empty bool) (string, error) {
 	switch {
 	case err != nil:
 		return "", err
-	case k == nil && db.ID == "":
-		return "", nil // the first start
+	case k == nil && (db.ID == "" || db.Generation == 0):
+		return "", nil // the first start, or one that was cut before the marker was there
 	case k == nil && empty, k != nil && db.ID == "" && empty:
 		return "", nil // a new database
 	case k == nil:

@@ -50,6 +50,8 @@ func TestSuspect(t *testing.T) {
 			before: func(t *testing.T, m *Marker, _ *string) { os.Remove(m.path) }},
 		{name: "the first start", db: State{},
 			before: func(t *testing.T, m *Marker, _ *string) { os.Remove(m.path) }},
+		{name: "the first start, cut before the marker was written", db: State{"a", 0, 0},
+			before: func(t *testing.T, m *Marker, _ *string) { os.Remove(m.path) }},
 		{name: "a container that was started again", db: at,
 			before: func(_ *testing.T, _ *Marker, machine *string) { *machine = "two" }},
 		{name: "moved within the machine", db: at,
