@@ -200,35 +200,52 @@ func runJobsRelease(ctx context.Context, a *app, s *session, env *resetjob.Env, 
 func runJobsCancel(ctx context.Context, a *app, s *session, env *resetjob.Env, id int64) error {
 	var j *store.Job
 	var n int64
+	var moved bool
 	err := s.store.Write(ctx, func(tx *store.Tx) (err error) {
 		from := []store.State{store.Held, store.Queued, store.Running, store.Paused, store.Scheduled}
-		moved, err := tx.MoveJob(id, from, store.Cancelled, "cancelled by "+submitter())
-		if err != nil {
+		if moved, err = tx.MoveJob(id, from, store.Cancelled, "cancelled by "+submitter()); err != nil {
 			return err
 		}
-		if !moved {
-			if j, err = tx.Job(id); err != nil {
+		if moved {
+			if n, err = tx.EndPending(id, outcome.Cancelled); err != nil {
 				return err
 			}
-			return usagef("job %d is %s: there is nothing left to cancel", id, j.State)
-		}
-		if n, err = tx.EndPending(id, outcome.Cancelled); err != nil {
-			return err
-		}
-		if err := tx.LogJob(id, "cancelled by "+submitter()); err != nil {
-			return err
+			if err := tx.LogJob(id, "cancelled by "+submitter()); err != nil {
+				return err
+			}
 		}
 		j, err = tx.Job(id)
 		return err
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case moved:
+		fmt.Fprintf(a.err, "Job %d is cancelled: %d users stay as they are.\n", id, n)
+	case j.Stage == store.StageClosed:
+		return usagef("job %d is %s: there is nothing left to cancel", id, j.State)
+	default:
+		fmt.Fprintf(a.err, "Job %d is %s already; what it was cut at is settled now.\n", id, j.State)
 	}
-	fmt.Fprintf(a.err, "Job %d is cancelled: %d users stay as they are.\n", id, n)
 	if j.Owner != "" {
 		fmt.Fprintln(a.err, "It is running: the pushes in hand are settled there, and its report is written then.")
 		return nil
 	}
-	_, err = env.Run(ctx, id, nil) // settles what was cut, and writes the report
+	return a.settleCut(ctx, env, id)
+}
+
+// settleCut settles what an ended job was cut at, and writes its report.
+func (a *app) settleCut(ctx context.Context, env *resetjob.Env, id int64) error {
+	_, err := env.Run(ctx, id, nil)
+	var cut *resetjob.InterruptedError
+	switch {
+	case errors.As(err, &cut):
+		fmt.Fprintf(a.err, "dirpin: %v: whether their mailbox was changed is not settled; settle it with: dirpin jobs cancel %d\n", cut, id)
+		return &exitError{code: interruptCode(ctx)}
+	case errors.Is(err, resetjob.ErrBusy):
+		return withCode(exitRunning, err)
+	case err != nil && ctx.Err() == nil:
+		return withCode(exitCouldNotRun, fmt.Errorf("%w; when it is mended, go on with: dirpin jobs cancel %d", err, id))
+	}
 	return err
 }

@@ -47,6 +47,9 @@ func execute(ctx context.Context, args []string, io stdio) (code int) {
 	root := newRootCommand(a)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = &exitError{interruptCode(ctx), errors.New("interrupted")}
+	}
 	code = exitCode(err)
 	var faults strictyaml.Faults
 	var e *exitError

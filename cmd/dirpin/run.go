@@ -136,6 +136,9 @@ func (a *app) runJob(ctx context.Context, env *resetjob.Env, id int64, goOn stri
 	case errors.As(err, &cut):
 		fmt.Fprintf(a.err, "dirpin: %v; go on with: %s\n", cut, goOn)
 		return &exitError{code: interruptCode(ctx)}
+	case ctx.Err() != nil && errors.Is(err, context.Canceled): // between two steps
+		fmt.Fprintf(a.err, "dirpin: job %d was interrupted; go on with: %s\n", id, goOn)
+		return &exitError{code: interruptCode(ctx)}
 	case errors.Is(err, resetjob.ErrBusy):
 		return withCode(exitRunning, err)
 	case err != nil:
