@@ -3,13 +3,13 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS := -X main.version=$(VERSION)
 export CGO_ENABLED = 1
 
-.PHONY: build demo test lint bench bench-sync race deps demo-deps
+.PHONY: build demo test lint bench bench-sync race crash deps demo-deps
 
 build:
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/dirpin ./cmd/dirpin
 
 deps: demo-deps # what the tests need and the machine lacks: real directories
-	@packaging/install-deps.sh openssl 389-ds-base libnss3-tools samba samba-ad-provision samba-dsdb-modules samba-vfs-modules python3-samba
+	@packaging/install-deps.sh openssl 389-ds-base libnss3-tools samba samba-ad-provision samba-dsdb-modules samba-vfs-modules python3-samba python3
 
 demo-deps:
 	@packaging/install-deps.sh gcc libc6-dev slapd ldap-utils
@@ -22,6 +22,10 @@ test: deps lint
 
 race: deps
 	go test -race ./resetjob ./ldapsync ./internal/voicemail ./internal/store ./internal/logon
+
+# What takes ten minutes each: the program killed over and over.
+crash: deps
+	go test ./cmd/dirpin -run 'TestCrash$$' -count=1 -v -timeout 30m -crash 10m
 
 lint:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run gofmt"; exit 1; }

@@ -8,9 +8,13 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// In tests hashing is cheap; the program has no way to make it so.
+// In tests hashing is cheap, and a process may be told to die at a step; the
+// program has no way to make it so.
 func TestMain(m *testing.M) {
 	newParams = func() credential.Params { return credential.Params{Memory: 64, Time: 1, Threads: 1} }
+	if at := os.Getenv(dieAtEnv); at != "" {
+		atStep = dieAt(at)
+	}
 	testscript.Main(m, map[string]func(){"dirpin": main})
 }
 
