@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"slices"
 	"strings"
@@ -25,6 +26,7 @@ type ConnectOptions struct {
 	Seed      uint64       // of the content hashes
 	Now       func() time.Time
 	Log       *slog.Logger
+	Resolver  Resolver        // of srv: addresses; the system's when nil
 	Avoid     map[string]bool // servers, as in Facts.Server, that are not to be asked
 }
 
@@ -49,13 +51,9 @@ var _ Directory = (*Client)(nil)
 // reach. That a server is not is logged, not hidden.
 func Connect(ctx context.Context, o ConnectOptions) (*Client, error) {
 	name := o.Agreement.Name
-	var servers []server
-	for _, text := range o.Agreement.Servers {
-		s, err := parseServer(text)
-		if err != nil {
-			return nil, configError(fmt.Errorf("%s: servers: %w", name, err))
-		}
-		servers = append(servers, s)
+	servers, err := findServers(ctx, o.Agreement.Servers, o.Agreement.StartTLS, o.Agreement.InsecurePlaintext, o.Resolver)
+	if err != nil {
+		return nil, configError(fmt.Errorf("%s: servers: %w", name, err))
 	}
 	if len(servers) == 0 {
 		return nil, configError(fmt.Errorf("%s: no servers are configured", name))
@@ -76,13 +74,12 @@ func Connect(ctx context.Context, o ConnectOptions) (*Client, error) {
 		if c, err = connect(ctx, o, s, tlsConf); err == nil {
 			return c, nil
 		}
+		if ctx.Err() == nil && unavailable(err) && i+1 < len(servers) {
+			o.Log.Warn(fmt.Sprintf("%s: %s unreachable (%v), trying %s", name, s.addr, err, servers[i+1].addr))
+			continue
+		}
 		err = fmt.Errorf("%s: %s: %w", name, s.addr, err)
-		if ctx.Err() != nil || !unavailable(err) {
-			break
-		}
-		if i+1 < len(servers) {
-			o.Log.Warn(fmt.Sprintf("%s: %s unreachable, trying %s", name, s.addr, servers[i+1].addr), "error", err)
-		}
+		break
 	}
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
@@ -137,6 +134,9 @@ func (c *Client) explain(err error) error {
 	why := c.conn.Tap.Err()
 	if why == nil || !isCode(err, ldap.ErrorNetwork) && !strings.Contains(fmt.Sprint(err), "unable to read LDAP response packet") {
 		return err
+	}
+	if why == io.EOF { // between two answers
+		return errors.New("the server closed the connection")
 	}
 	return why
 }

@@ -101,7 +101,6 @@ func TestConnectRefusals(t *testing.T) {
 		{"twice encrypted", func(o *ConnectOptions) { o.Agreement.StartTLS = true }, ErrConfig, "start_tls goes with ldap://"},
 		{"no server", func(o *ConnectOptions) { o.Agreement.Servers = nil }, ErrConfig, "no servers"},
 		{"no URL", func(o *ConnectOptions) { o.Agreement.Servers = []string{"dc1.example.com"} }, ErrConfig, "is no URL"},
-		{"srv", func(o *ConnectOptions) { o.Agreement.Servers = []string{"srv:example.com"} }, ErrConfig, "not in this version"},
 		{"a CA file without certificates", func(o *ConnectOptions) { o.Agreement.CAFile = garbage }, ErrConfig, "no certificate"},
 		{"a filter that is none", func(o *ConnectOptions) { o.Agreement.Filter = "(uid=*" }, ErrConfig, "no LDAP filter"},
 		{"external without a certificate", func(o *ConnectOptions) { o.Agreement.Bind = config.Bind{External: true} }, ErrConfig, "cert_file"},

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -19,55 +18,6 @@ import (
 
 // connectTimeout bounds reaching a server, so that the next gets its turn soon.
 const connectTimeout = 5 * time.Second
-
-// server is one address of an agreement.
-type server struct {
-	url     string
-	network string // tcp or unix
-	addr    string // host:port or the path of a socket
-	host    string // that its certificate must be valid for
-	tls     bool   // from the first byte
-}
-
-func (s server) secure(startTLS bool) bool { return s.tls || startTLS || s.network == "unix" }
-
-// parseServer reads an address of the configuration.
-func parseServer(text string) (server, error) {
-	u, err := url.Parse(text)
-	if err != nil {
-		return server{}, fmt.Errorf("%q is no URL of a directory: ldaps://host or ldap://host is wanted", text)
-	}
-	s := server{url: text, network: "tcp", host: u.Hostname()}
-	port := u.Port()
-	switch u.Scheme {
-	case "ldap":
-		port = or(port, "389")
-	case "ldaps":
-		port, s.tls = or(port, "636"), true
-	case "ldapi":
-		if s.addr, err = url.PathUnescape(u.Host); err != nil || s.addr == "" {
-			return server{}, fmt.Errorf("%q: an ldapi URL names a socket: ldapi://%%2Frun%%2Fslapd%%2Fldapi", text)
-		}
-		s.network = "unix"
-		return s, nil
-	case "srv":
-		return server{}, fmt.Errorf("%q: srv: is not in this version of dirpin yet; name the servers themselves", text)
-	default:
-		return server{}, fmt.Errorf("%q is no URL of a directory: ldaps://host or ldap://host is wanted", text)
-	}
-	if s.host == "" {
-		return server{}, fmt.Errorf("%q names no host", text)
-	}
-	s.addr = net.JoinHostPort(s.host, port)
-	return s, nil
-}
-
-func or(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
-}
 
 // checkSafety refuses what would send a password in clear, or would be taken
 // for an anonymous bind, before any byte is sent.
@@ -118,12 +68,23 @@ func tlsConfig(a config.Agreement) (*tls.Config, error) {
 
 // dial opens a connection to one server, encrypted where it is to be.
 func dial(ctx context.Context, s server, a config.Agreement, tlsConf *tls.Config) (*tap.Client, error) {
+	socket, err := dialSocket(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	return over(ctx, socket, s, a, tlsConf)
+}
+
+func dialSocket(ctx context.Context, s server) (net.Conn, error) {
+	if s.err != nil {
+		return nil, s.err
+	}
 	d := net.Dialer{Timeout: connectTimeout, KeepAlive: 30 * time.Second}
 	socket, err := d.DialContext(ctx, s.network, s.addr)
 	if err != nil {
 		return nil, fmt.Errorf("connecting: %w", explainDial(err))
 	}
-	return over(ctx, socket, s, a, tlsConf)
+	return socket, nil
 }
 
 // over makes a connection of a socket to a server.
@@ -165,6 +126,10 @@ func explainTLS(err error, caFile string) error {
 		return fmt.Errorf("%w: name the server in `servers` as its certificate does", err)
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return fmt.Errorf("%w: renew the server's certificate, or set this machine's clock", err)
+	case strings.Contains(err.Error(), "protocol version"):
+		return fmt.Errorf("%w: the server offers only versions of TLS that are no longer safe; TLS 1.2 is the least", err)
+	case strings.Contains(err.Error(), "certificate required"), strings.Contains(err.Error(), "bad certificate"):
+		return fmt.Errorf("%w: the server wants a client certificate that it knows: name one in cert_file and key_file", err)
 	case strings.Contains(err.Error(), "first record does not look like a TLS handshake"):
 		return fmt.Errorf("%w: that port speaks no TLS; use its ldaps port, or ldap:// with start_tls: true", err)
 	}

@@ -80,12 +80,13 @@ func (x *examination) servers(ctx context.Context) (works *Client) {
 		x.say(Bad, "%v", err)
 		return nil
 	}
-	for _, text := range a.Servers {
-		s, err := parseServer(text)
-		if err == nil {
-			err = checkSafety(a, x.o.Password, []server{s})
-		}
-		if err != nil {
+	servers, err := findServers(ctx, a.Servers, a.StartTLS, a.InsecurePlaintext, nil)
+	if err != nil {
+		x.say(Bad, "%v", err)
+		return nil
+	}
+	for _, s := range servers {
+		if err := checkSafety(a, x.o.Password, []server{s}); err != nil {
 			x.say(Bad, "%v", err)
 			continue
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/go-ldap/ldap/v3"
@@ -148,7 +147,7 @@ func (f *fullFeed) receive(ctx context.Context, m *mapper, people chan<- []*Entr
 	}
 	for {
 		message, err := f.spool.next()
-		if err == io.EOF {
+		if err == errSpent {
 			return send()
 		}
 		if err == nil {
@@ -301,7 +300,7 @@ func (f *fullFeed) complete(ctx context.Context, m *mapper) error {
 	e := new(tap.Entry)
 	for {
 		message, err := f.parts.next()
-		if err == io.EOF {
+		if err == errSpent {
 			return nil
 		}
 		if err == nil {

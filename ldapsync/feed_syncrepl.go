@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/go-ldap/ldap/v3"
@@ -153,7 +152,7 @@ func (f *fullFeed) judgeDoubtful(ctx context.Context, m *mapper) error {
 	e := new(tap.Entry)
 	for {
 		message, err := f.doubtful.next()
-		if err == io.EOF {
+		if err == errSpent {
 			return nil
 		}
 		if err == nil {

@@ -94,7 +94,7 @@ func OpenPasswords(ctx context.Context, o PasswordOptions) (*Passwords, error) {
 	}
 	a.Bind = a.WriteBack.Bind
 	o.Agreement = a
-	servers, err := passwordServers(o)
+	servers, err := passwordServers(ctx, o)
 	if err != nil {
 		return nil, configError(fmt.Errorf("%s: write_back: %w", name, err))
 	}
@@ -113,7 +113,7 @@ func OpenPasswords(ctx context.Context, o PasswordOptions) (*Passwords, error) {
 			break
 		}
 		if i+1 < len(servers) {
-			o.Log.Warn(fmt.Sprintf("%s: %s unreachable, trying %s", name, s.addr, servers[i+1].addr), "error", err)
+			o.Log.Warn(fmt.Sprintf("%s: %v, trying %s", name, err, servers[i+1].addr))
 		}
 	}
 	if ctx.Err() != nil {
@@ -123,13 +123,13 @@ func OpenPasswords(ctx context.Context, o PasswordOptions) (*Passwords, error) {
 }
 
 // passwordServers returns the servers in the order in which they are asked.
-func passwordServers(o PasswordOptions) ([]server, error) {
+func passwordServers(ctx context.Context, o PasswordOptions) ([]server, error) {
+	all, err := findServers(ctx, o.Agreement.Servers, o.Agreement.StartTLS, false, nil)
+	if err != nil {
+		return nil, err
+	}
 	var servers []server
-	for _, text := range o.Agreement.Servers {
-		s, err := parseServer(text)
-		if err != nil {
-			return nil, err
-		}
+	for _, s := range all {
 		if !s.secure(o.Agreement.StartTLS) {
 			return nil, fmt.Errorf("%s: a new password would cross the network in clear: use ldaps:// or start_tls: true", s.url)
 		}

@@ -3,10 +3,8 @@ package ldapsync
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
 	"net"
 	"sync/atomic"
-	"time"
 
 	"github.com/dirpin/dirpin/config"
 	"github.com/dirpin/dirpin/ldapsync/tap"
@@ -29,10 +27,9 @@ func (w *wire) Write(p []byte) (int, error) {
 
 // dialWire is dial over a wire.
 func dialWire(ctx context.Context, s server, a config.Agreement, tlsConf *tls.Config) (*tap.Client, *wire, error) {
-	d := net.Dialer{Timeout: connectTimeout, KeepAlive: 30 * time.Second}
-	socket, err := d.DialContext(ctx, s.network, s.addr)
+	socket, err := dialSocket(ctx, s)
 	if err != nil {
-		return nil, nil, fmt.Errorf("connecting: %w", explainDial(err))
+		return nil, nil, err
 	}
 	w := &wire{Conn: socket}
 	c, err := over(ctx, w, s, a, tlsConf)

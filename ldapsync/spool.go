@@ -2,6 +2,7 @@ package ldapsync
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -127,7 +128,12 @@ func (s *spool) finish(err error) {
 	s.more.Broadcast()
 }
 
-// next returns the next message, which is valid until the one after; io.EOF
+// errSpent is what comes behind the last message. It is nobody else's: io.EOF
+// may be the reason for which a reading ended, and then what came is worth
+// nothing.
+var errSpent = errors.New("there are no more messages")
+
+// next returns the next message, which is valid until the one after; errSpent
 // behind the last.
 func (s *spool) next() ([]byte, error) {
 	if len(s.taken) == 0 {
@@ -167,7 +173,7 @@ func (s *spool) take() error {
 			s.taken, s.put = s.put, nil
 			return nil
 		case s.done:
-			return io.EOF
+			return errSpent
 		}
 		s.more.Wait()
 	}

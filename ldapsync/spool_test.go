@@ -66,7 +66,7 @@ func TestSpoolKeepsTheOrder(t *testing.T) {
 		t.Errorf("a giant: %d bytes, %v", len(m), err)
 	}
 	for range 2 {
-		if _, err := s.next(); err != io.EOF {
+		if _, err := s.next(); err != errSpent {
 			t.Errorf("behind the last: %v", err)
 		}
 	}
@@ -123,6 +123,13 @@ func TestSpoolEndsWithAnError(t *testing.T) {
 	}
 	if err := s.add(nil); err != boom {
 		t.Errorf("add: %v", err)
+	}
+	s.close()
+	s = newSpool()
+	add(t, s, 0, 3)
+	s.finish(io.EOF) // the connection's
+	if _, err := s.next(); err != io.EOF {
+		t.Errorf("an end that is an error: %v", err)
 	}
 	s.close()
 

@@ -13,6 +13,7 @@ type Config struct {
 	SizeLimit int      // see slapd.Options
 	Access    []string // see slapd.Options
 	Overlays  []string // see slapd.Options
+	Socket    string   // see slapd.Options
 }
 
 // openldap is a slapd.Server with what the others have.
@@ -36,7 +37,7 @@ func Slapd(t testing.TB) *Directory {
 // NewSlapd starts an OpenLDAP for this test alone; its Base is ou=people.
 func NewSlapd(t testing.TB, c Config) *Directory {
 	t.Helper()
-	s, err := slapd.New(slapd.Options{Dir: t.TempDir(), SizeLimit: c.SizeLimit, Access: c.Access, Overlays: c.Overlays})
+	s, err := slapd.New(slapd.Options{Dir: t.TempDir(), SizeLimit: c.SizeLimit, Access: c.Access, Overlays: c.Overlays, Socket: c.Socket})
 	fatal(t, err)
 	if c.Users > 0 {
 		fatal(t, s.LoadPeople(1, c.Users))

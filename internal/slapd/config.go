@@ -35,6 +35,7 @@ func (s *Server) writeConfig() error {
 	fmt.Fprintf(&b, "pidfile %q\nargsfile %q\n", s.path("slapd.pid"), s.path("slapd.args"))
 	fmt.Fprintf(&b, "TLSCACertificateFile %q\nTLSCertificateFile %q\nTLSCertificateKeyFile %q\nTLSVerifyClient try\n", s.path("ca.pem"), s.path("server.pem"), s.path("server.key"))
 	fmt.Fprintf(&b, "authz-regexp \"^cn=sync$\" %q\n", s.BindDN()) // client certificates of that subject
+	fmt.Fprintf(&b, "authz-regexp \"^gidNumber=%d[+]uidNumber=%d,cn=peercred,cn=external,cn=auth$\" %q\n", os.Getgid(), os.Getuid(), s.BindDN())
 	fmt.Fprintf(&b, "sizelimit %s\ntimelimit unlimited\nthreads 4\n\n", limit)
 	fmt.Fprintf(&b, "database mdb\nsuffix %q\nrootdn %q\nrootpw %s\ndirectory %q\n", s.opts.Suffix, s.AdminDN(), AdminPassword, s.path("db"))
 	b.WriteString("maxsize 8589934592\ndbnosync\nindex objectClass,entryUUID,entryCSN eq\nindex uid,mail eq\n")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,6 +27,7 @@ type Options struct {
 	Suffix    string   // dc=example,dc=org when empty
 	SizeLimit int      // of entries that an answer gives ordinary accounts; 0: no limit
 	Access    []string // access rules in slapd.conf's words after "access "; when empty everyone reads all but passwords
+	Socket    string   // path of a socket to listen on besides; "" for none
 	Empty     bool     // not even the suffix is there
 	Overlays  []string // lines put at the end of the database, such as "overlay syncprov"
 }
@@ -181,6 +183,9 @@ func (s *Server) Start(ctx context.Context) error {
 
 func (s *Server) start(ctx context.Context) error {
 	listen := fmt.Sprintf("ldap://%s/ ldaps://%s/", s.Addr(), s.TLSAddr())
+	if s.opts.Socket != "" {
+		listen += " ldapi://" + url.PathEscape(s.opts.Socket)
+	}
 	// 32768: in the foreground, and nothing logged but what goes wrong.
 	p, err := child.Start("slapd", exec.Command(s.binary, "-f", s.path("slapd.conf"), "-h", listen, "-d", "32768"))
 	if err != nil {

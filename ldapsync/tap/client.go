@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync"
 
@@ -125,6 +126,8 @@ func (s *Stream) drain(c *Client, r ldap.Response) {
 		s.err = s.ctx.Err()
 	case s.Done() > 0: // even if the server closed the connection thereafter
 		s.err = r.Err()
+	case err == io.EOF: // it ended before this search began
+		s.err = fmt.Errorf("%w: %w", ErrCut, err)
 	case err != nil:
 		s.err = err
 	case r.Err() != nil:

@@ -6,7 +6,9 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -193,7 +195,7 @@ func TestContextEndsAStream(t *testing.T) {
 
 func TestServerDies(t *testing.T) {
 	d := lab.NewSlapd(t, lab.Config{Users: 3000})
-	c := ways(t, d)["plain"]()
+	c, idle := ways(t, d)["plain"](), ways(t, d)["plain"]()
 	n := 0
 	_, err := c.Stream(t.Context(), request(d.Base), tap.Handler{Entry: func(*tap.Entry) error {
 		if n++; n == 50 {
@@ -206,6 +208,13 @@ func TestServerDies(t *testing.T) {
 	}
 	if _, err := c.Stream(t.Context(), request(d.Base), tap.Handler{}); !errors.Is(err, tap.ErrCut) {
 		t.Errorf("afterwards: %v", err)
+	}
+	for !idle.IsClosing() {
+		runtime.Gosched()
+	}
+	// A connection that ended while nothing was owed gives no empty answer.
+	if _, err := idle.Stream(t.Context(), request(d.Base), tap.Handler{}); !errors.Is(err, tap.ErrCut) || err == io.EOF {
+		t.Errorf("of an idle connection: %v", err)
 	}
 	c.Close()
 	if _, err := c.Stream(t.Context(), request(d.Base), tap.Handler{}); err == nil {
