@@ -109,7 +109,11 @@ func (e *Env) writeReport(ctx context.Context, l *loaded) (*reportWriter, error)
 		if l.job, err = tx.Job(l.job.ID); err != nil {
 			return err
 		}
-		if w, err = newReportWriter(e.reports(), l.job, l.def, l.people.csv); err != nil {
+		w, err = newReportWriter(e.reports(), l.job, l.def, l.people.csv)
+		if w != nil {
+			defer w.csv.stop()
+		}
+		if err != nil {
 			return err
 		}
 		secrets, err := newSealedCSV(w, l)

@@ -19,6 +19,14 @@ func newFailedRows(csv *CSV) *failedRows {
 	return &failedRows{csv: csv, rows: csvRows{next: next, stop: stop}}
 }
 
+// stop lets go of the csv, which would else be kept for as long as the process
+// lives. A nil f has none.
+func (f *failedRows) stop() {
+	if f != nil {
+		f.rows.stop()
+	}
+}
+
 func (f *failedRows) write(to *reportFile, r *store.ReportRow) error {
 	if !f.headed {
 		f.headed = true
