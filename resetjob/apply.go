@@ -14,7 +14,7 @@ import (
 
 // apply takes over what the transaction has made true, and pushes what it has
 // journalled.
-func (r *runner) apply(ctx context.Context, g *group) {
+func (r *runner) apply(g *group) {
 	gone := make(map[*work]bool, len(g.settled)+len(g.launch)+len(g.finished))
 	for _, w := range g.settled {
 		gone[w] = true
@@ -32,10 +32,9 @@ func (r *runner) apply(ctx context.Context, g *group) {
 		r.done(w)
 	}
 	for w, until := range g.waiting {
-		w.ready = time.Now().Add(claimedRest)
-		if wait := time.Until(until); wait > claimedRest {
-			w.ready = time.Now().Add(wait)
-		}
+		wait := until.Sub(r.env.Store.Now()) // of a clock that may be set meanwhile
+		w.ready = time.Now().Add(min(max(wait, claimedRest<<min(w.waits, 5)), claimedMost))
+		w.waits++
 	}
 	r.waiting = len(g.waiting)
 	for _, w := range g.settled {
@@ -48,7 +47,7 @@ func (r *runner) apply(ctx context.Context, g *group) {
 		r.ready = append(r.ready, w)
 	}
 	for _, w := range g.launch {
-		r.push(ctx, w)
+		r.push(w)
 	}
 	r.tally(g)
 	r.answering()
@@ -88,7 +87,7 @@ func (r *runner) tally(g *group) {
 	c := &r.counts
 	c.Updated, c.Skipped, c.Flagged = c.Updated+g.counts.Updated, c.Skipped+g.counts.Skipped, c.Flagged+g.counts.Flagged
 	c.Failed, c.NotRun, c.Uncertain = c.Failed+g.counts.Failed, c.NotRun+g.counts.NotRun, c.Uncertain+g.counts.Uncertain
-	if r.stopping() {
+	if r.stopping() || r.settling { // what was cut is settled to the last
 		return
 	}
 	if !r.active(g.state) {

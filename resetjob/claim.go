@@ -183,7 +183,7 @@ func (g *group) journal(tx *store.Tx, w *work, v *verdict) error {
 // is sent again, or it ends uncertain. It is never guessed.
 func (g *group) resume(tx *store.Tx, w *work) error {
 	r, j := g.r, w.item.Sent
-	w.sent, w.leg = j, w.of(j.Kind)
+	w.sent, w.leg, w.system = j, w.of(j.Kind), g.r.named(j.System)
 	// Whether the attempt that was cut had left is not known: it counts as lost.
 	w.prior = voicemail.History{Attempts: max(1, j.Attempts), Lost: max(1, j.Lost)}
 	s := g.subjects[w.item.UserRef]
@@ -228,6 +228,16 @@ func (r *runner) notAgain(tx *store.Tx, w *work, s *store.Subject) string {
 	if err != nil {
 		return err.Error()
 	}
-	w.system = v.system
 	return ""
+}
+
+// named returns the system of that name; nil where it is not configured any
+// more.
+func (r *runner) named(name string) *voicemail.System {
+	for s := range r.lanes {
+		if s.Name() == name {
+			return s
+		}
+	}
+	return nil
 }

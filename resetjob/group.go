@@ -13,7 +13,8 @@ import (
 
 const (
 	maxGroup     = 500                    // items a transaction
-	claimedRest  = 250 * time.Millisecond // before an item whose user something else keeps is tried again
+	claimedRest  = 250 * time.Millisecond // before an item whose user something else keeps is tried again, doubled each time up to 8 s …
+	claimedMost  = time.Minute            // … at the latest, however long it is kept
 	commitRest   = time.Second            // before a transaction that failed is tried again
 	commitTries  = 60
 	noBoxAllowed = 10 // users without a mailbox, before anyone had one, that hold a job
@@ -48,26 +49,26 @@ type group struct {
 // forgotten: its commit is tried again, and nothing new is claimed until it is
 // done. Where one item is at fault it is found by halving, so that it holds up
 // nobody else.
-func (r *runner) group(ctx context.Context) error {
+func (r *runner) group() error {
 	g := r.gather()
 	if g.empty() {
 		return nil
 	}
-	return r.carryOut(ctx, g)
+	return r.carryOut(g)
 }
 
-func (r *runner) carryOut(ctx context.Context, g *group) error {
+func (r *runner) carryOut(g *group) error {
 	r.env.step("write")
 	err := r.env.Store.Write(context.Background(), func(tx *store.Tx) error { return g.write(tx) })
 	switch {
 	case err == nil:
 		r.env.step("written")
-		r.apply(ctx, g)
+		r.apply(g)
 		return nil
 	case errors.Is(err, store.ErrFenced), errors.Is(err, store.ErrStale):
 		return fmt.Errorf("%w: %w", errNotOurs, err)
 	case store.IsRowFault(err) && len(g.settled)+len(g.claims) > 1:
-		return r.halve(ctx, g)
+		return r.halve(g)
 	case store.IsRowFault(err) && len(g.claims) == 1 && g.claims[0].err == nil && !g.claims[0].cut:
 		// Nothing was sent: it ends as failed, with that reason.
 		g.claims[0].err = err
@@ -77,7 +78,7 @@ func (r *runner) carryOut(ctx context.Context, g *group) error {
 }
 
 // halve carries out the halves of a group that one item has made fail.
-func (r *runner) halve(ctx context.Context, g *group) error {
+func (r *runner) halve(g *group) error {
 	var parts []*group
 	for _, ws := range halves(g.settled) {
 		parts = append(parts, &group{r: r, settled: ws})
@@ -89,7 +90,7 @@ func (r *runner) halve(ctx context.Context, g *group) error {
 		if len(part.claims) > 0 && r.owes(time.Now()) {
 			return nil // results first
 		}
-		if err := r.carryOut(ctx, part); err != nil {
+		if err := r.carryOut(part); err != nil {
 			return err
 		}
 	}
@@ -332,6 +333,7 @@ func (g *group) claimOne(tx *store.Tx, w *work) error {
 		if w.outcome != nil {
 			g.put(w)
 		} else {
+			g.ahead[w.system]++
 			g.launch = append(g.launch, w)
 		}
 		return nil

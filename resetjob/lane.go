@@ -30,13 +30,13 @@ func (r *runner) room(s *voicemail.System) bool {
 }
 
 // push sends a journalled leg on its way. It comes back through r.pushed.
-func (r *runner) push(ctx context.Context, w *work) {
+func (r *runner) push(w *work) {
 	l := r.lanes[w.system]
 	l.ahead++
 	r.inFlight++
 	go func() {
 		l.slots <- struct{}{}
-		out, err := w.system.Push(ctx, voicemail.Leg{Attempt: w.attempt, Drawn: w.leg.drawn, Prior: w.prior, Begin: func(voicemail.History) error {
+		out, err := w.system.Push(r.pushes, voicemail.Leg{Attempt: w.attempt, Drawn: w.leg.drawn, Prior: w.prior, Begin: func(voicemail.History) error {
 			r.env.step("push")
 			return r.env.Owner.Fresh()
 		}})
@@ -106,7 +106,7 @@ func (l *lane) wait(until, before time.Time) {
 
 // again pushes what rested for long enough, and ends the waiting for systems
 // that were paused for too long.
-func (r *runner) again(ctx context.Context) {
+func (r *runner) again() {
 	now := time.Now()
 	for s, l := range r.lanes {
 		most := s.PauseMax()
@@ -131,7 +131,7 @@ func (r *runner) again(ctx context.Context) {
 		case w.ready.After(now):
 			kept = append(kept, w)
 		default:
-			r.push(ctx, w)
+			r.push(w)
 		}
 	}
 	clear(r.resting[len(kept):])

@@ -36,7 +36,8 @@ type judged struct {
 	user     user.User // ID 0: names nobody
 	written  string
 	line     int
-	unknown  string // see selected
+	removed  int64 // see selected, as the next one
+	unknown  string
 	verdicts []verdict
 	values   values // of its own: drawn, or out of a csv
 	again    map[string]*carried
@@ -87,7 +88,7 @@ func (s *selection) chunks(ctx context.Context, size int, fn func([]judged) erro
 }
 
 func (s *selection) take(sel *selected) judged {
-	j := judged{written: sel.written, line: sel.line, again: sel.again, unknown: sel.unknown}
+	j := judged{written: sel.written, line: sel.line, again: sel.again, removed: sel.removed, unknown: sel.unknown}
 	if sel.user != nil {
 		j.user = *sel.user
 		j.user.Departments = append([]string(nil), sel.user.Departments...)
@@ -343,7 +344,8 @@ func (w *itemWriter) write(tx *store.Tx, chunk []judged) error {
 func (w *itemWriter) item(seq int64, j *judged, now time.Time) *store.Item {
 	it := &store.Item{Seq: seq, UserRef: j.user.ID, UserID: j.user.UserID, Line: j.line, State: store.Final}
 	if it.UserRef == 0 {
-		it.UserID = j.written
+		// Whoever comes with the user id of one who was removed is another one.
+		it.UserID, it.UserRef = j.written, j.removed
 	}
 	for i := range j.verdicts {
 		v := &j.verdicts[i]

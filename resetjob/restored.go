@@ -2,6 +2,7 @@ package resetjob
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -19,8 +20,18 @@ func (e *RestoredError) Error() string {
 }
 
 // restoredRest keeps users whose push a restored database had open from
-// others: longer than any push takes.
+// others: longer than most pushes take.
 const restoredRest = 5 * time.Minute
+
+// longestRest is for how long a request may still arrive, whatever the system
+// that it was sent to.
+func (e *Env) longestRest() time.Duration {
+	longest := restoredRest
+	for _, s := range e.Router.Systems() {
+		longest = max(longest, rest(s))
+	}
+	return longest
+}
 
 // Enter is called by every process before it works on jobs. Where the database
 // was restored it holds everything that is unfinished; the error is a
@@ -30,7 +41,7 @@ func (e *Env) Enter(ctx context.Context) error {
 	held := false
 	err := e.Store.Write(ctx, func(tx *store.Tx) (err error) {
 		held = false
-		if err := tx.ForgetSettled(); err != nil {
+		if err := tx.ForgetSettled(e.longestRest()); err != nil {
 			return err
 		}
 		if in, err = tx.Incarnation(); err != nil || in.Restored != "" {
@@ -41,7 +52,7 @@ func (e *Env) Enter(ctx context.Context) error {
 		}
 		if in.Restored != "" {
 			held = true
-			return tx.HoldRestored(in.Restored, tx.Now().Add(restoredRest))
+			return tx.HoldRestored(in.Restored, tx.Now().Add(e.longestRest()))
 		}
 		last, err := e.Marker.Last()
 		if err != nil {
@@ -64,6 +75,12 @@ func (e *Env) Enter(ctx context.Context) error {
 	if in.Restored != "" {
 		return &RestoredError{in.Restored}
 	}
+	return e.mark(in)
+}
+
+// mark makes the marker follow the database.
+func (e *Env) mark(in store.Incarnation) error {
+	e.step("mark")
 	return e.Marker.Write(state(in))
 }
 
@@ -71,9 +88,20 @@ func state(in store.Incarnation) incarnation.State {
 	return incarnation.State{ID: in.ID, Generation: in.Generation, LastJob: in.LastJob}
 }
 
+// EnterToLook is Enter for commands that change nobody, and are wanted most
+// where the database was restored: it is held then, and that is no error.
+func (e *Env) EnterToLook(ctx context.Context) error {
+	err := e.Enter(ctx)
+	var restored *RestoredError
+	if errors.As(err, &restored) {
+		return nil
+	}
+	return err
+}
+
 // advance raises the generation: a backup made before this moment is known as
 // such. A kill between the two leaves the marker behind, which is no sign of
-// anything.
+// anything. A marker that is ahead stays: it is the sign of a restore.
 func (e *Env) advance(ctx context.Context) error {
 	if e.Marker == nil {
 		return nil
@@ -83,24 +111,46 @@ func (e *Env) advance(ctx context.Context) error {
 		if in, err = tx.Incarnation(); err != nil || in.Restored != "" {
 			return err
 		}
+		if in.Restored, err = e.Marker.Suspect(state(in), in.Empty); err != nil || in.Restored != "" {
+			return err
+		}
 		in.Generation++
 		return tx.SetIncarnation(in)
 	})
 	if err != nil || in.Restored != "" {
 		return err
 	}
-	return e.Marker.Write(state(in))
+	return e.mark(in)
+}
+
+// RestingError says that requests which were sent before the database was
+// replaced may still arrive: another to the same user could be overtaken.
+type RestingError struct{ Until time.Time }
+
+func (e *RestingError) Error() string {
+	return "requests that were sent before the database was replaced may still arrive: release it after " + e.Until.UTC().Format(time.RFC3339)
 }
 
 // ReleaseRestored makes the restored database this installation's and lets its
 // jobs go on. It returns how many were held for that reason alone; false where
-// the database was not restored.
+// the database was not restored. Its error is a *RestingError for some minutes
+// after that was noticed.
 func (e *Env) ReleaseRestored(ctx context.Context, by string) (int64, bool, error) {
 	var in store.Incarnation
 	var n int64
+	var resting *RestingError
 	err := e.Store.Write(ctx, func(tx *store.Tx) (err error) {
+		resting = nil
 		if in, err = tx.Incarnation(); err != nil || in.Restored == "" {
 			return err
+		}
+		if longest := tx.Now().Add(e.longestRest()); in.Rest.After(tx.Now()) {
+			resting = &RestingError{in.Rest}
+			if in.Rest.After(longest) { // the clock was set back
+				resting.Until = longest
+				return tx.RestUntil(longest)
+			}
+			return nil
 		}
 		last, err := e.Marker.Last()
 		if err != nil {
@@ -112,9 +162,12 @@ func (e *Env) ReleaseRestored(ctx context.Context, by string) (int64, bool, erro
 		}
 		return tx.SetIncarnation(in)
 	})
+	if err == nil && resting != nil {
+		return 0, true, resting
+	}
 	if err != nil || in.Restored == "" {
 		return 0, false, err
 	}
 	e.Log.Info("the restored database was released", "by", by, "jobs", n)
-	return n, true, e.Marker.Write(state(in))
+	return n, true, e.mark(in)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/dirpin/dirpin/internal/secret"
 	"github.com/dirpin/dirpin/internal/store"
 	"github.com/dirpin/dirpin/internal/user"
+	"github.com/dirpin/dirpin/internal/voicemail"
 )
 
 // NotRetriableError says why a job cannot be tried again.
@@ -127,7 +128,7 @@ func (p *retried) each(tx *store.Tx, fn func(*selected) error) error {
 		}
 		if it.UserRef != 0 {
 			if it.User == nil {
-				s.unknown = "the user was removed since the job was run"
+				s.removed, s.unknown = it.UserRef, "the user was removed since the job was run"
 			}
 			return fn(&s)
 		}
@@ -140,6 +141,7 @@ type carried struct {
 	store.Leg              // its request, where an answer was lost
 	value     secret.Value // that was sent, or may have been
 	body      secret.Value
+	userID    string // whom the body is for
 }
 
 // lost tells whether an answer was lost and the request is there to be sent
@@ -160,6 +162,11 @@ func (p *retried) carry(it *store.Retried, l *store.Leg) (*carried, error) {
 	if c.body, err = p.from.key.OpenValue(legContext("body", p.of, it.Seq), l.Body); err != nil {
 		return nil, fmt.Errorf("opening the request of item %d of job %d: %w", it.Seq, p.of, err)
 	}
+	a, err := voicemail.NewAttempt(c.body)
+	if err != nil {
+		return nil, fmt.Errorf("item %d of job %d: %w", it.Seq, p.of, err)
+	}
+	c.userID = a.UserID
 	return c, nil
 }
 
@@ -209,8 +216,8 @@ func onlyAgain(vs []verdict, j *judged) []verdict {
 			continue
 		case c.lost() && v.todo() && v.system != nil && v.system.Name() != c.System:
 			v.result, v.code, v.detail = outcome.Failed, outcome.VoicemailTimeout, "still uncertain, and not sent again: the user now belongs to another voicemail system"
-		case c.lost() && v.todo() && j.user.UserID != j.written:
-			v.result, v.code, v.detail = outcome.Failed, outcome.VoicemailTimeout, "still uncertain, and not sent again: the user id was "+j.written
+		case c.lost() && v.todo() && j.user.UserID != c.userID:
+			v.result, v.code, v.detail = outcome.Failed, outcome.VoicemailTimeout, "still uncertain, and not sent again: the user id was "+c.userID
 		case c.lost() && !v.todo():
 			v.result, v.detail = outcome.Failed, "still uncertain, and not sent again: "+string(v.code)
 			v.code = outcome.VoicemailTimeout

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/dirpin/dirpin/internal/outcome"
 	"github.com/dirpin/dirpin/internal/store"
 )
 
@@ -79,12 +80,19 @@ func (e *Env) Run(ctx context.Context, id int64, progress func(Progress)) (*stor
 	return e.close(ctx, l)
 }
 
-// settleCut brings the items of an ended job to their results that were cut
-// while they were pushed: it was cancelled after that.
+// settleCut brings the items of an ended job to their results that an earlier
+// run was cut at: nobody else of the job is changed any more.
 func (e *Env) settleCut(ctx context.Context, l *loaded, progress func(Progress)) error {
 	var pushing int64
-	err := e.Store.Read(ctx, func(tx *store.Tx) (err error) {
-		_, pushing, err = tx.CountOpen(l.job.ID)
+	err := e.Store.Write(context.WithoutCancel(ctx), func(tx *store.Tx) error {
+		j, err := tx.Job(l.job.ID)
+		if err == nil && j.State == store.Cancelled {
+			// Who was on the way then, and was given back unsent since.
+			_, err = tx.EndPending(j.ID, outcome.Cancelled)
+		}
+		if err == nil {
+			_, pushing, err = tx.CountOpen(l.job.ID)
+		}
 		return err
 	})
 	if err != nil || pushing == 0 {
@@ -152,7 +160,11 @@ func (e *Env) work(ctx context.Context, l *loaded, progress func(Progress)) erro
 	if err := r.run(ctx); err != nil {
 		return fmt.Errorf("running job %d: %w", l.job.ID, err)
 	}
-	return e.conclude(ctx, l, r.end)
+	if err := e.conclude(ctx, l, r.end); err != nil {
+		return err
+	}
+	// A stop leaves what an earlier run was cut at.
+	return e.settleCut(ctx, l, progress)
 }
 
 // fail ends a job that cannot run at all: nobody is selected.

@@ -41,6 +41,7 @@ type runner struct {
 	ready    []*work
 	inFlight int // items that are journalled and on the wire
 	lanes    map[*voicemail.System]*lane
+	pushes   context.Context // its end stops new attempts
 	pushed   chan *work
 	settled  []*work // have an outcome that is not written yet
 	resting  []*work // journalled, to be pushed again later
@@ -55,6 +56,7 @@ type runner struct {
 	waiting  int       // users whom something else keeps for now
 	roomAt   time.Time // when to look again whether the disk has room; zero: it has
 	checked  time.Time // when the disk was looked at last
+	advanced time.Time // when the database was marked last
 }
 
 // hand is a batch in hand.
@@ -110,13 +112,26 @@ func (r *runner) run(ctx context.Context) error {
 			}
 		})
 	}
+	pushes, stop := context.WithCancel(ctx)
+	defer stop()
+	r.pushes = pushes
 	err := r.loop(ctx)
 	close(r.hash)
 	workers.Wait()
 	if err != nil {
+		stop()
+		r.abandon()
 		return err
 	}
 	return r.giveBack()
+}
+
+// abandon waits for what is on the wire, of which nothing can be written: the
+// next run takes it for lost, and must be the only one to send it then.
+func (r *runner) abandon() {
+	for ; r.inFlight > 0; r.inFlight-- {
+		<-r.pushed
+	}
 }
 
 func (r *runner) loop(ctx context.Context) error {
@@ -138,10 +153,28 @@ func (r *runner) loop(ctx context.Context) error {
 			r.report()
 		}
 		r.collect()
-		if err := r.group(ctx); err != nil {
+		if err := r.group(); err != nil {
 			return err
 		}
-		r.again(ctx)
+		r.again()
+		r.advance(ctx)
+	}
+}
+
+// advanceEvery is how often a run makes copies of the database that were made
+// before known as such.
+const advanceEvery = 5 * time.Second
+
+// advance makes a copy of the database that is put back later known: what has
+// been pushed since would be pushed again, or is forgotten.
+func (r *runner) advance(ctx context.Context) {
+	now := time.Now()
+	if now.Sub(r.advanced) < advanceEvery {
+		return
+	}
+	r.advanced = now
+	if err := r.env.advance(context.WithoutCancel(ctx)); err != nil {
+		r.env.Log.Warn("marking the database", "job", r.job.ID, "error", err)
 	}
 }
 

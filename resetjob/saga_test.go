@@ -445,6 +445,7 @@ func TestRestored(t *testing.T) {
 	if j := k.job(waiting.ID); j.State != store.Held || j.Reason != store.ReasonRestored {
 		t.Errorf("the waiting job is %s %s", j.State, j.Reason)
 	}
+	k.must(s.Write(context.Background(), func(tx *store.Tx) error { return tx.RestUntil(time.Time{}) })) // minutes later
 	if n, was, err := k.env.ReleaseRestored(context.Background(), "tester"); n != 1 || !was || err != nil {
 		t.Fatalf("%d jobs released, %v, %v", n, was, err)
 	}

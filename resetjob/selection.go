@@ -25,6 +25,7 @@ type selected struct {
 	line     int        // of the list; 0 for a query
 	pin      secret.Value
 	password secret.Value
+	removed  int64  // the internal id of somebody who was removed since the job that is tried again
 	unknown  string // not "": why nothing may be done about somebody whom the job surely names
 
 	again map[string]*carried // of a retry: the legs that are tried again; nil: all

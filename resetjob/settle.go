@@ -5,6 +5,7 @@ import (
 
 	"github.com/dirpin/dirpin/internal/outcome"
 	"github.com/dirpin/dirpin/internal/store"
+	"github.com/dirpin/dirpin/internal/voicemail"
 )
 
 // end gives a pushed leg its result, by what the other system said, and
@@ -21,7 +22,7 @@ func (g *group) end(tx *store.Tx, w *work) error {
 	}
 	if out.Lost == 0 {
 		g.results.Settled(w.item.UserRef)
-	} else if err := tx.Quarantine(w.sent, tx.Now().Add(rest(w))); err != nil {
+	} else if err := tx.Quarantine(w.sent, tx.Now().Add(rest(w.system))); err != nil {
 		return err
 	}
 	if w.next() != nil {
@@ -30,14 +31,13 @@ func (g *group) end(tx *store.Tx, w *work) error {
 	return g.finish(tx, w)
 }
 
-// rest is how long nothing else is sent for a user: a request whose answer was
-// lost may still lie in a queue, whatever came after it.
-func rest(w *work) time.Duration {
-	timeout := time.Minute
-	if w.system != nil {
-		timeout = w.system.Timeout()
+// rest is for how long a lost request to the system, nil where it is not
+// configured any more, may still arrive.
+func rest(s *voicemail.System) time.Duration {
+	if s == nil {
+		return restoredRest
 	}
-	return 2 * timeout
+	return 2 * s.Timeout()
 }
 
 // finish ends every leg that is left, and the item.

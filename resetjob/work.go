@@ -20,6 +20,7 @@ type work struct {
 	ready time.Time // not before
 	tries int       // of its transaction that failed
 	cut   bool      // a process that died has left it in the journal
+	waits int       // for something else that keeps the user
 
 	user  user.User // as claimed
 	vs    []verdict // as claimed, and with results as they come

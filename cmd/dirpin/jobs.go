@@ -198,6 +198,10 @@ func runJobsRelease(ctx context.Context, a *app, s *session, env *resetjob.Env, 
 }
 
 func runJobsCancel(ctx context.Context, a *app, s *session, env *resetjob.Env, id int64) error {
+	// Of a restored database nothing is pushed again, not to settle it either.
+	if err := env.EnterToLook(ctx); err != nil {
+		return withCode(exitCouldNotRun, err)
+	}
 	var j *store.Job
 	var n int64
 	var moved bool

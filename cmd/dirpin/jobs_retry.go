@@ -101,11 +101,14 @@ this installation's, and lets all of them go on.`,
 func runReleaseRestored(ctx context.Context, a *app, env *resetjob.Env) error {
 	// What was restored is noticed by whoever works on jobs first: this may be
 	// the one.
-	var mode *resetjob.RestoredError
-	if err := env.Enter(ctx); err != nil && !errors.As(err, &mode) {
+	if err := env.EnterToLook(ctx); err != nil {
 		return withCode(exitCouldNotRun, err)
 	}
 	n, was, err := env.ReleaseRestored(ctx, submitter())
+	var resting *resetjob.RestingError
+	if errors.As(err, &resting) {
+		return withCode(exitHeld, err)
+	}
 	if err != nil {
 		return err
 	}

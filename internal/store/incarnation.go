@@ -14,9 +14,10 @@ import (
 type Incarnation struct {
 	ID         string // "": of a database that was never marked
 	Generation int64
-	LastJob    int64  // the highest number that a job was given
-	Restored   string // why nothing is pushed until somebody has looked; "": it is
-	Empty      bool   // there are neither jobs nor users; not written
+	LastJob    int64     // the highest number that a job was given
+	Restored   string    // why nothing is pushed until somebody has looked; "": it is
+	Rest       time.Time // of a restored one: until when requests that it does not know may still arrive
+	Empty      bool      // there are neither jobs nor users; not written
 }
 
 const (
@@ -24,12 +25,13 @@ const (
 	metaGeneration  = "generation"
 	metaLastJob     = "last_job"
 	metaRestored    = "restored"
+	metaRest        = "restored_rest"
 )
 
 // Incarnation returns the database's.
 func (t *Tx) Incarnation() (in Incarnation, err error) {
-	var generation, last string
-	for name, to := range map[string]*string{metaIncarnation: &in.ID, metaGeneration: &generation, metaLastJob: &last, metaRestored: &in.Restored} {
+	var generation, last, rest string
+	for name, to := range map[string]*string{metaIncarnation: &in.ID, metaGeneration: &generation, metaLastJob: &last, metaRestored: &in.Restored, metaRest: &rest} {
 		err := t.row("SELECT value FROM meta WHERE name = ?", name).Scan(to)
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return in, fmt.Errorf("reading what the database is: %w", err)
@@ -37,6 +39,8 @@ func (t *Tx) Incarnation() (in Incarnation, err error) {
 	}
 	in.Generation, _ = strconv.ParseInt(generation, 10, 64) // "" is 0
 	in.LastJob, _ = strconv.ParseInt(last, 10, 64)
+	until, _ := strconv.ParseInt(rest, 10, 64)
+	in.Rest = fromMilli(until)
 	var highest int64
 	err = t.row(`SELECT coalesce(max(id), 0), NOT EXISTS (SELECT 1 FROM jobs) AND NOT EXISTS (SELECT 1 FROM users) FROM jobs`).Scan(&highest, &in.Empty)
 	in.LastJob = max(in.LastJob, highest)
@@ -64,12 +68,17 @@ const ReasonRestored = "restored"
 // restoredDetail is shown for users whose push a restored database had open.
 const restoredDetail = "the database was restored while this push was open: what the mailbox holds is not known, and the request is not sent again"
 
+// RestUntil sets until when a restored database is not released.
+func (t *Tx) RestUntil(until time.Time) error {
+	return t.setMeta(metaRest, strconv.FormatInt(milli(until), 10))
+}
+
 // HoldRestored notes that the database was restored: every job that has not
 // ended is held, and every push that it believes to be open ends uncertain,
-// without its request, which must never be sent again. Users that had one are
-// kept from others until the given time.
+// without its request, which must never be sent again. Until the given time
+// requests may still arrive, of which it knows nothing, or that these were.
 func (t *Tx) HoldRestored(reason string, until time.Time) error {
-	if err := t.setMeta(metaRestored, reason); err != nil {
+	if err := errors.Join(t.setMeta(metaRestored, reason), t.RestUntil(until)); err != nil {
 		return err
 	}
 	rows, err := t.rows("SELECT job, count(*) FROM journal WHERE until = 0 GROUP BY job")
@@ -129,7 +138,7 @@ func (t *Tx) HoldRestored(reason string, until time.Time) error {
 func (t *Tx) ReleaseRestored() (int64, error) {
 	n, err := t.exec("UPDATE jobs SET state = 'queued', reason = '', held_at = 0 WHERE state = 'held' AND reason = ?", ReasonRestored)
 	if err == nil {
-		_, err = t.exec("DELETE FROM meta WHERE name = ?", metaRestored)
+		_, err = t.exec("DELETE FROM meta WHERE name IN (?, ?)", metaRestored, metaRest)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("releasing the jobs of the restored database: %w", err)

@@ -119,15 +119,25 @@ func (t *Tx) Quarantine(j *Journalled, until time.Time) error {
 	return nil
 }
 
-// ForgetSettled removes what keeps nobody from anything any more.
-func (t *Tx) ForgetSettled() error {
+// ForgetSettled removes what keeps nobody from anything any more. Nothing rests
+// for longer than longest from now: a clock that was set back would keep its
+// user from every job until it has caught up.
+func (t *Tx) ForgetSettled(longest time.Duration) error {
 	_, err := t.exec("DELETE FROM journal WHERE until <> 0 AND until <= ?", t.now)
-	return err
+	if err == nil {
+		_, err = t.exec("UPDATE journal SET until = ?1 WHERE until > ?1", t.now+longest.Milliseconds())
+	}
+	if err != nil {
+		return fmt.Errorf("forgetting what is settled: %w", err)
+	}
+	return nil
 }
 
-// InFlight returns the job that has the user in flight; 0 for none.
+// InFlight returns the job that has the user in flight, or a request of which
+// may still arrive: whoever is removed then comes back as another one, whom
+// nothing keeps from being sent the next. 0 for none.
 func (t *Tx) InFlight(userRef int64) (int64, error) {
 	var job int64
-	err := t.row("SELECT coalesce(max(job), 0) FROM journal WHERE user_ref = ? AND until = 0", userRef).Scan(&job)
+	err := t.row("SELECT coalesce(max(job), 0) FROM journal WHERE user_ref = ? AND (until = 0 OR until > ?)", userRef, t.now).Scan(&job)
 	return job, err
 }

@@ -71,7 +71,7 @@ type bodyUser struct {
 // Attempt returns the request ready to be sent, as NewAttempt would make it of
 // its body.
 func (r *Request) Attempt() Attempt {
-	return Attempt{RequestID: r.ID, Body: r.Body(), pin: r.PIN}
+	return Attempt{RequestID: r.ID, UserID: r.User.UserID, Body: r.Body(), pin: r.PIN}
 }
 
 // Body returns the JSON of the request. It holds the PIN: it is journalled
@@ -104,6 +104,7 @@ func encode(b body) secret.Value {
 // Attempt is a journalled request, ready to be sent.
 type Attempt struct {
 	RequestID string
+	UserID    string       // whom it is for
 	Body      secret.Value // sent as it is
 
 	pin secret.Value // to be cut out of whatever comes back
@@ -125,5 +126,9 @@ func NewAttempt(journalled secret.Value) (Attempt, error) {
 	if _, err := uuid.Parse(b.RequestID); err != nil || !complete {
 		return Attempt{}, errNoRequest
 	}
-	return Attempt{RequestID: b.RequestID, Body: journalled, pin: secret.New(b.PIN)}, nil
+	a := Attempt{RequestID: b.RequestID, Body: journalled, pin: secret.New(b.PIN)}
+	if b.User != nil {
+		a.UserID = b.User.UserID
+	}
+	return a, nil
 }
