@@ -1,0 +1,242 @@
+package resetjob
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/dirpin/dirpin/internal/credential"
+	"github.com/dirpin/dirpin/internal/secret"
+	"github.com/dirpin/dirpin/internal/store"
+	"github.com/dirpin/dirpin/internal/user"
+	"github.com/dirpin/dirpin/internal/voicemail"
+)
+
+// sends puts an attempt on the wire, and asks whether it may be there.
+func (w *world) sends(c *wire, id, alias, pin string) (*packet, fate) {
+	p := w.aliased(alias)
+	if p == nil {
+		w.wrong("%s sends a request for %s, whom nobody is called (S14)", c.p.name, alias)
+		p = w.people[0]
+	}
+	r := w.requests[id]
+	if r == nil {
+		r = &request{id: id, pin: pin, person: p, since: time.Now(), lineage: w.lineage}
+		w.requests[id], w.values[pin] = r, true
+	}
+	f := p.next()
+	if r.pin != pin || r.person != p {
+		w.wrong("request %s was %s of %s and is %s of %s (S3)", id, r.pin, r.person.alias, pin, p.alias)
+	}
+	for other := range w.network {
+		switch {
+		case other.person != p:
+		case other.request != r && (other.listen || other.arrives()):
+			w.wrong("%s sends %s for %s while %s of %v may still arrive (S7, rule 2)", c.p.name, pin, p.alias, other.pin, other.legs)
+		case other.request == r && other.listen && other.from != c.p && !other.from.isDead() && !other.from.unlocked && !c.p.unlocked:
+			w.wrong("%s sends the request for %s that %s is sending (S6)", c.p.name, p.alias, other.from.name)
+		}
+	}
+	w.mayBeSent(c, r)
+	w.sinceCopy, w.lastSent = w.sinceCopy+1, time.Now()
+	c.p.out[c.system]++
+	pk := &packet{request: r, box: p.box, from: c.p, answer: make(chan voicemail.Answer, 1), heard: make(chan struct{}), listen: true, fate: f}
+	w.network[pk] = true
+	w.tell("%s sends %s for %s, %v: %s", c.p.name, pin, alias, r.legs, f)
+	return pk, f
+}
+
+func (f fate) String() string {
+	text := fmt.Sprintf("%s after %s", f.kind, f.after)
+	if f.late > 0 {
+		text += fmt.Sprintf(", then %s", f.late)
+	}
+	return text
+}
+
+// arrives tells whether the packet can still change the mailbox.
+func (pk *packet) arrives() bool {
+	switch pk.fate.kind {
+	case lostBefore, silent, refused, tryAgain, rejectsIt, deniesUs:
+		return false
+	}
+	return true
+}
+
+func (w *world) aliased(alias string) *person {
+	i := slices.IndexFunc(w.people, func(p *person) bool { return p.alias == alias && p.ref != 0 })
+	if i < 0 {
+		return nil
+	}
+	return w.people[i]
+}
+
+// mayBeSent compares an attempt with what the database says at that moment.
+func (w *world) mayBeSent(c *wire, r *request) {
+	s := w.look()
+	i := slices.IndexFunc(s.journal, func(j seenJournal) bool { return j.requestID == r.id && j.until == 0 })
+	if i < 0 {
+		if w.broken.IsZero() || len(r.legs) == 0 {
+			w.wrong("%s sends %s for %s, which is not journalled", c.p.name, r.pin, r.person.alias)
+		}
+		return
+	}
+	j := s.journal[i]
+	if len(r.legs) == 0 || r.legs[len(r.legs)-1] != j.legID {
+		r.legs = append(r.legs, j.legID)
+	}
+	job := s.jobs[j.job]
+	fresh := r.process == nil || r.firstAt != j.firstAt // journalled since it was last sent
+	again := !fresh && r.process != c.p                 // after its process was cut
+	if fresh {
+		r.process, r.firstAt = c.p, j.firstAt
+	}
+	first := time.UnixMilli(j.firstAt)
+	switch {
+	case j.ref != r.person.ref:
+		w.wrong("%s sends a request for %s that is somebody else's item, %v (S14)", c.p.name, r.person.alias, j.legID)
+	case j.system != c.system:
+		w.wrong("%v is sent to %s and journalled for %s (S14)", j.legID, c.system, j.system)
+	case !w.restored.IsZero():
+		w.wrong("%s sends a request before the restored database was released (S4)", c.p.name)
+	case again && w.clock().Sub(first) > w.cfg.RecoverWithin+time.Minute:
+		w.wrong("%s sends %v again, first journalled %s ago (recover_within)", c.p.name, j.legID, w.clock().Sub(first))
+	case again && w.otherKey(r.id):
+		w.wrong("%s sends %v again, and the key of %s is another one now (S14)", c.p.name, j.legID, r.person.alias)
+	case w.heldOff(c.p):
+		w.wrong("%s sends, and the database has taken nothing for %s (S5)", c.p.name, time.Since(w.broken))
+	case c.p.out[c.system] > 0 && c.p.last[c.system].IsZero():
+		w.wrong("%s sends to %s before its canary is back (S17)", c.p.name, c.system)
+	}
+	by := s.creds[credKey{j.ref, store.PIN}].job
+	if (fresh || again) && by > job.since() && by != j.job {
+		w.wrong("%s sends for %v, and job %d has changed %s since (S8)", c.p.name, j.legID, by, r.person.alias)
+	}
+	w.isTheItems(s, r, j)
+	if fresh {
+		w.mayBeClaimed(c, s, r, j)
+	}
+}
+
+func (w *world) otherKey(id string) bool {
+	var other bool
+	w.must(w.raw.QueryRow("SELECT coalesce(u.entry_key, '') <> j.entry_key FROM journal j JOIN users u ON u.id = j.user_ref WHERE j.request_id = ?", id).Scan(&other))
+	return other
+}
+
+// heldOff tells whether the process has been unable to write for so long that
+// it may start nothing.
+func (w *world) heldOff(p *process) bool {
+	if w.broken.IsZero() || p.started.After(w.broken) {
+		return false
+	}
+	return time.Since(w.broken) > freshFor+beatEvery
+}
+
+// isTheItems: what is sent is the item's own value.
+func (w *world) isTheItems(s *view, r *request, j seenJournal) {
+	var key, value, given []byte
+	err := w.raw.QueryRow("SELECT j.job_key, l.value, j.pin FROM jobs j JOIN legs l ON l.job = j.id WHERE j.id = ? AND l.seq = ? AND l.kind = 'pin'", j.job, j.seq).Scan(&key, &value, &given)
+	w.must(err)
+	if key == nil {
+		w.wrong("job %d sends and its values are erased", j.job)
+		return
+	}
+	jobKey, err := w.ring.OpenJobKey(j.job, key)
+	w.must(err)
+	var v secret.Value
+	if value != nil {
+		v, err = jobKey.OpenValue(legContext(store.PIN, j.job, j.seq), value)
+	} else {
+		v, err = jobKey.OpenValue(legContext("given "+store.PIN, j.job, 0), given)
+	}
+	w.must(err)
+	if v.Reveal() != r.pin {
+		w.wrong("%s is sent for %v, whose value is %s", r.pin, j.legID, v.Reveal())
+	}
+	// What a retry takes along of an uncertain leg is the same request.
+	for id, it := range s.items {
+		before := s.legs[legKey{id, store.PIN}]
+		if it.retriedBy == j.job && it.ref == j.ref && before != nil && before.code.Uncertain() && before.lost > 0 && before.body && before.requestID != r.id {
+			w.wrong("%v tries the uncertain %v again with another request (S9)", j.legID, id)
+		}
+	}
+}
+
+// mayBeClaimed: the item was claimed by what is true now, not when its job
+// opened.
+func (w *world) mayBeClaimed(c *wire, s *view, r *request, j seenJournal) {
+	job := s.jobs[j.job]
+	var status, department string
+	w.must(w.raw.QueryRow("SELECT status, department FROM users WHERE id = ?", j.ref).Scan(&status, &department))
+	if c.p.cfg.Protect != nil && department == "9" {
+		w.wrong("%s claims %s, who is protected (S15)", c.p.name, r.person.alias)
+	}
+	if user.Status(status) == user.Inactive {
+		w.wrong("%s claims %s, who is inactive (S15)", c.p.name, r.person.alias)
+	}
+	switch {
+	case job.state.Ended() && j.firstAt > job.ended && !w.back:
+		w.wrong("%s claims %v after its job was %s (A4)", c.p.name, j.legID, job.state)
+	case job.state == store.Held:
+		w.wrong("%s claims %v, whose job is held: %s", c.p.name, j.legID, job.reason)
+	}
+	var latched int64
+	w.must(w.raw.QueryRow("SELECT coalesce(max(since), 0) FROM latches WHERE system = ?", c.system).Scan(&latched))
+	if latched > 0 && latched < j.firstAt && !w.back {
+		w.wrong("%s claims %v, and %s denies us (S17)", c.p.name, j.legID, c.system)
+	}
+	if l := s.legs[legKey{j.legID, store.PIN}]; l.lost == 0 && w.inHistory(c.p, j, r.pin) {
+		w.wrong("%s sends %s for %s, who had it before (A3)", c.p.name, r.pin, r.person.alias)
+	}
+	w.guarded(j, job)
+}
+
+// inHistory tells whether the user had the value before, as the store knows.
+func (w *world) inHistory(p *process, j seenJournal, pin string) bool {
+	rows, err := w.raw.Query("SELECT tag FROM history WHERE user_ref = ? AND kind = 'pin' ORDER BY version DESC LIMIT ?", j.ref, w.cfg.Credentials.PIN.History+1)
+	w.must(err)
+	defer rows.Close()
+	var tags [][]byte
+	for rows.Next() {
+		var tag []byte
+		w.must(rows.Scan(&tag))
+		tags = append(tags, tag)
+	}
+	return p.ring.InHistory(j.ref, credential.PIN, secret.New(pin), tags)
+}
+
+// guarded: a job that a guard should have held changes nobody.
+func (w *world) guarded(j seenJournal, job *seenJob) {
+	def, released := w.definition(j.job)
+	if def.Limits.AllValid && w.opened[j.job] > 0 && !released {
+		w.wrong("%v is sent, and %d users have a value that the policy refuses (A8)", j.legID, w.opened[j.job])
+	}
+}
+
+func (w *world) definition(job int64) (*Job, bool) {
+	var definition, released string
+	w.must(w.raw.QueryRow("SELECT definition, released FROM jobs WHERE id = ?", job).Scan(&definition, &released))
+	def, err := DecodeJob([]byte(definition))
+	w.must(err)
+	return def, released != ""
+}
+
+// opens counts the faults of jobs that have just been opened: before their
+// first claim.
+func (w *world) opens() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.look()
+	for id, j := range s.jobs {
+		if _, known := w.opened[id]; known || j.stage == store.StageOpening {
+			continue
+		}
+		w.opened[id] = 0
+		for leg, it := range s.items {
+			if v := (verdict{code: it.code}); leg.job == id && v.fault() {
+				w.opened[id]++
+			}
+		}
+	}
+}
