@@ -193,6 +193,8 @@ func TestAgreementsEndOrGoOnUnderAnotherName(t *testing.T) {
 	h.replace("dirpin.yaml", "name: new", "name: other")
 	h.replace("dirpin.yaml", "base: "+d.Base, "base: ou=services,"+d.Suffix())
 	h.expect("0", "new is configured no more", "sync")
+	h.expect("0", "warning: agreement new is configured no more", "check")
+	h.expect("4", "new is configured no more", "doctor") // and the other finds nobody
 	if u := h.user("u1"); u["status"] != "ldap-active" || u["agreement"] != "new" {
 		t.Errorf("taken out: %v", u)
 	}

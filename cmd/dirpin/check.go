@@ -1,12 +1,15 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/dirpin/dirpin/config"
 	"github.com/dirpin/dirpin/internal/credential"
+	"github.com/dirpin/dirpin/internal/store"
 	"github.com/dirpin/dirpin/internal/strictyaml"
 	"github.com/dirpin/dirpin/resetjob"
 	"github.com/spf13/cobra"
@@ -17,11 +20,11 @@ func newCheckCommand(a *app) *cobra.Command {
 		Use: "check [FILE…]", Short: "Check the configuration and job files",
 		Long: `Check the configuration, and job files with the lists that they name. Every fault
 is printed, with file, line and column; never a value.`,
-		RunE: func(_ *cobra.Command, args []string) error { return runCheck(a, args) },
+		RunE: func(cmd *cobra.Command, args []string) error { return runCheck(cmd.Context(), a, args) },
 	}
 }
 
-func runCheck(a *app, files []string) error {
+func runCheck(ctx context.Context, a *app, files []string) error {
 	path := a.configPath()
 	jobs := make([]jobFile, len(files))
 	for i, f := range files { // before dirpin becomes the owner of the state folder
@@ -39,6 +42,9 @@ func runCheck(a *app, files []string) error {
 	bad := err != nil
 	if cfg != nil {
 		faults = cfg.Warnings
+	}
+	if cfg != nil {
+		faults = append(faults, orphanWarnings(ctx, path, cfg)...)
 	}
 	a.printFaults(faults)
 	if cfg == nil && len(jobs) > 0 {
@@ -59,6 +65,25 @@ func runCheck(a *app, files []string) error {
 		}
 	}
 	return nil
+}
+
+// orphanWarnings says which agreements have users and are not in the
+// configuration, where the database can be read.
+func orphanWarnings(ctx context.Context, path string, cfg *config.Config) strictyaml.Faults {
+	if cfg.Store.SQLite == "" {
+		return nil
+	}
+	known, err := store.PeekAgreements(ctx, cfg.Store.SQLite)
+	if err != nil {
+		return nil // whoever works with the database will hear of it
+	}
+	var faults strictyaml.Faults
+	for _, name := range known {
+		if !slices.ContainsFunc(cfg.Agreements, func(c config.Agreement) bool { return c.Name == name || c.RenamedFrom == name }) {
+			faults = append(faults, strictyaml.Fault{File: path, Warning: true, Message: orphanText(name)})
+		}
+	}
+	return faults
 }
 
 type jobFile struct {

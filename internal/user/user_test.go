@@ -1,6 +1,7 @@
 package user
 
 import (
+	"fmt"
 	"reflect"
 	"testing"
 )
@@ -77,6 +78,26 @@ func TestMatch(t *testing.T) {
 		m := tt.q.Matcher()
 		if got := m.Match(u); got != tt.want {
 			t.Errorf("%s: got %v", tt.name, got)
+		}
+	}
+}
+
+// A list of ten thousand lines is a condition with as many texts.
+func TestManyTextsMeanWhatFewDo(t *testing.T) {
+	var texts []string
+	for n := range 10 * manyTexts {
+		texts = append(texts, fmt.Sprintf("  ÜSER  %d ", n), "")
+	}
+	for _, f := range []Field{FieldUserID, FieldDepartment} {
+		m := (&Query{Where: []Term{{Cond: &Condition{Field: f, Op: IsExactly, Text: texts}}}}).Matcher()
+		if m.conds[0].set == nil {
+			t.Fatal("no set is made of many texts")
+		}
+		for value, want := range map[string]bool{"user 7": false, "üser 7": true, "üser 79": true, "üser 160": false, "": false, "üser": false} {
+			u := &User{UserID: value, Departments: []string{"else", value}}
+			if got := m.Match(u); got != want {
+				t.Errorf("%s %q: %v", f, value, got)
+			}
 		}
 	}
 }

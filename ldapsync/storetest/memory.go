@@ -383,6 +383,11 @@ func (t *tx) park(agreement string, mentioned []string, park []roster.Loss) {
 			l.Since = since
 		}
 		k := agreement + "\x00" + l.Key
+		if i := slices.IndexFunc(t.s.Pending[k], func(o roster.Loss) bool { return o.Kind == l.Kind && o.Field == l.Field }); i >= 0 {
+			l.Since = t.s.Pending[k][i].Since
+			t.s.Pending[k][i] = l
+			continue
+		}
 		t.s.Pending[k] = append(t.s.Pending[k], l)
 	}
 }

@@ -212,6 +212,12 @@ func (s *suite) pending() {
 	if !maps.Equal(flags, map[string]bool{key(1): true, key(2): false, key(3): true}) {
 		s.Errorf("pending in the index: %v", flags)
 	}
+	again := loss(3, roster.LossAbsent, "", later)
+	again.Value = "once more"
+	s.apply("corp", roster.Changes{Park: []roster.Loss{again}})
+	if got := s.pendingOf("corp", key(2)); len(got) != 1 || !got[0].Since.Equal(s.now) || got[0].Value != "once more" {
+		s.Errorf("parked again: %+v", got)
+	}
 	s.apply("corp", roster.Changes{Remove: []roster.Person{s.all(3)["c"]}})
 	if got := s.pendingOf("corp", key(2)); len(got) != 0 {
 		s.Errorf("pending of one who is removed: %+v", got)
