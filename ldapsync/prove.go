@@ -22,7 +22,9 @@ const (
 // Prove tells by one bind as the user, on the same server, whether the entry
 // has that password. One is never repeated: wrong ones lock accounts. The
 // words are the directory's. Active Directory goes on taking the password
-// before the last for an hour, so there Proven says that it was set.
+// before the last for an hour, so there Proven says that it was set. An OpenLDAP
+// whose policy keeps silent about lockouts (no ppolicy_use_lockout) answers for a
+// locked account as for a wrong password; a password that was set has unlocked it.
 func (p *Passwords) Prove(ctx context.Context, key string, password secret.Value) (Proof, string) {
 	if password.IsZero() {
 		return Unproven, "an empty password proves nothing: directories take it for an anonymous bind"

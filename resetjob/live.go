@@ -2,6 +2,7 @@ package resetjob
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -48,6 +49,9 @@ type liveUser struct{ key, userID string }
 func (e *Env) ask(ctx context.Context, def *Job, p people) (people, error) {
 	if def.Select.Source == SourceStore || p.live != nil || p.retried != nil {
 		return p, nil
+	}
+	if e.Live == nil {
+		return p, &LiveError{def.Select.Source, errors.New("no directory can be asked from here")}
 	}
 	a := &live{agreement: def.Select.Source, byValue: make(map[string][]liveUser)}
 	q, valuesOf := p.liveQuery()
