@@ -214,6 +214,8 @@ func (r *runner) notAgain(tx *store.Tx, w *work, s *store.Subject) string {
 		return "the user was removed"
 	case s.User.UserID != w.item.UserID || s.User.Key != j.EntryKey:
 		return "the user is another one than it was"
+	case r.judge.protect != nil && r.judge.protect.Match(&s.User):
+		return "the user is protected now"
 	case v.system == nil || v.system.Name() != j.System:
 		return "the user now belongs to another voicemail system"
 	case age > within || age < 0:

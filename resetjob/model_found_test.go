@@ -11,6 +11,7 @@ import (
 	"github.com/dirpin/dirpin/internal/incarnation"
 	"github.com/dirpin/dirpin/internal/outcome"
 	"github.com/dirpin/dirpin/internal/store"
+	"github.com/dirpin/dirpin/internal/user"
 	"github.com/dirpin/dirpin/internal/voicemail"
 )
 
@@ -238,5 +239,20 @@ func TestNobodyIsRemovedWhomALostRequestMayReach(t *testing.T) {
 		}
 		time.Sleep(2 * time.Minute)
 		k.must(remove())
+	})
+}
+
+// Whoever is protected now is not sent what an earlier run was cut at.
+func TestWhoIsProtectedMeanwhileIsNotSentAgain(t *testing.T) {
+	inBubble(t, nil, func(k *kit) {
+		k.addUsers(2, nil)
+		j := k.cut("select: {query: all}\nreset: {pin: \"471108\"}\n")
+		k.env.Config.Protect = user.All()
+		k.boxes.answer, k.boxes.asked = nil, map[string][]string{}
+		j, err := k.env.Run(context.Background(), j.ID, nil)
+		k.must(err)
+		if len(k.boxes.asked) > 0 || j.Counts.Uncertain == 0 || j.Counts.Final() != 2 {
+			k.Errorf("asked %v, %+v", k.boxes.asked, j.Counts)
+		}
 	})
 }
