@@ -3,7 +3,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS := -X main.version=$(VERSION)
 export CGO_ENABLED = 1
 
-.PHONY: build demo test lint bench bench-sync race crash deps demo-deps
+.PHONY: build demo test lint bench bench-sync race crash mutants deps demo-deps
 
 build:
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/dirpin ./cmd/dirpin
@@ -23,9 +23,16 @@ test: deps lint
 race: deps
 	go test -race ./resetjob ./ldapsync ./internal/voicemail ./internal/store ./internal/logon
 
-# What takes ten minutes each: the program killed over and over.
+# What takes ten minutes each: the program killed over and over, and random
+# stories against a model (resetjob/DESIGN.md).
 crash: deps
 	go test ./cmd/dirpin -run 'TestCrash$$' -count=1 -v -timeout 30m -crash 10m
+	DIRPIN_MODEL=10m go test ./resetjob -run 'TestModel$$' -count=1 -v -timeout 30m
+
+# Switches each rule of the saga off, and expects the model to find out. MUTANT
+# names some of them only.
+mutants:
+	go test -tags mutants ./resetjob -run '^TestMutants$$' -count=1 -timeout 3h -v
 
 lint:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run gofmt"; exit 1; }

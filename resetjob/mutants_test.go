@@ -1,0 +1,111 @@
+//go:build mutants
+
+package resetjob
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// mutant is the program with one rule switched off.
+type mutant struct{ name, file, old, new string }
+
+// TestMutants switches every rule off in turn, and expects TestModel to find
+// out. MUTANT names some of them only, as -run does.
+func TestMutants(t *testing.T) {
+	only := regexp.MustCompile(os.Getenv("MUTANT"))
+	var survived []string
+	for _, m := range readMutants(t) {
+		if !only.MatchString(m.name) {
+			continue
+		}
+		begun := time.Now()
+		out, killed := m.run(t)
+		fmt.Printf("%-7s %4.0fs  %s\n", map[bool]string{true: "killed", false: "SURVIVED"}[killed], time.Since(begun).Seconds(), m.name)
+		if !killed {
+			survived = append(survived, m.name)
+			continue
+		}
+		fmt.Println(brief(out))
+	}
+	if len(survived) > 0 {
+		t.Errorf("the model does not notice that these are switched off:\n%s", strings.Join(survived, "\n"))
+	}
+}
+
+func readMutants(t *testing.T) (ms []mutant) {
+	data, err := os.ReadFile("testdata/mutants.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, block := range strings.Split(string(data), "\n\n") {
+		lines := strings.Split(strings.TrimSpace(block), "\n")
+		if strings.HasPrefix(lines[0], "#") {
+			continue
+		}
+		if len(lines) != 4 {
+			t.Fatalf("read testdata/mutants.txt: this is no mutant:\n%s", block)
+		}
+		ms = append(ms, mutant{name: lines[0], file: strings.TrimSpace(lines[1]),
+			old: strings.TrimPrefix(strings.TrimSpace(lines[2]), "- "), new: strings.TrimPrefix(strings.TrimSpace(lines[3]), "+ ")})
+	}
+	return ms
+}
+
+// run runs the model against the mutant and tells whether it failed.
+func (m mutant) run(t *testing.T) (string, bool) {
+	root, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(root, m.file)
+	source, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(source), m.old); n != 1 {
+		t.Fatalf("%s: %q stands %d times in %s, not once", m.name, m.old, n, m.file)
+	}
+	dir := t.TempDir()
+	mutated, overlay := filepath.Join(dir, "mutated.go"), filepath.Join(dir, "overlay.json")
+	replace, _ := json.Marshal(map[string]map[string]string{"Replace": {path: mutated}})
+	for name, data := range map[string][]byte{mutated: []byte(strings.Replace(string(source), m.old, m.new, 1)), overlay: replace} {
+		if err := os.WriteFile(name, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out, err := exec.Command("go", "test", "-overlay", overlay, "-vet=off", "-count=1", "-run", "^TestModel$", ".",
+		"-rapid.checks=3000", "-rapid.nofailfile", "-rapid.shrinktime=3s").CombinedOutput()
+	if strings.Contains(string(out), "[build failed]") || strings.Contains(string(out), "[setup failed]") {
+		t.Fatalf("%s: the mutant does not build:\n%s", m.name, out)
+	}
+	return string(out), err != nil
+}
+
+// steps of a story that say why it ended as it did.
+var steps = regexp.MustCompile(`P\d+ (starts|is killed|is interrupted)|sends|mailbox|sync|copy|copied|chooses|removes the lock|nothing any more|cannot be written|BROKEN`)
+
+// brief is what the shortest story that rapid has found came to.
+func brief(out string) string {
+	_, story, found := strings.Cut(out, "failed after")
+	if _, first, ok := strings.Cut(out, "the first story:"); !found && ok {
+		story = first // it was not told again
+	}
+	var lines []string
+	for _, line := range strings.Split(story, "\n")[1:] {
+		if steps.MatchString(line) {
+			lines = append(lines, strings.Join(strings.Fields(line), " "))
+		}
+		if strings.Contains(line, "BROKEN") {
+			break
+		}
+	}
+	return "    " + strings.Join(lines[max(0, len(lines)-9):], "\n    ")
+}
