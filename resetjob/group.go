@@ -40,6 +40,7 @@ type group struct {
 	waiting  map[*work]time.Time
 	full     []*work
 	state    store.State // of the job
+	before   int64       // its failures
 	total    int64       // failures of the whole job
 }
 
@@ -206,10 +207,8 @@ func (g *group) write(tx *store.Tx) error {
 	for _, w := range g.finished {
 		result, code, _ := combine(w.vs)
 		g.counts.Add(result, code)
-		if result == outcome.Failed && countsAsFailure(code) {
-			g.failures++
-		}
 	}
+	g.failures = failures(g.finished)
 	var err error
 	g.total, err = tx.Count(g.r.job.ID, g.counts, g.failures)
 	return err
@@ -242,7 +241,7 @@ func (g *group) fence(tx *store.Tx) error {
 		}
 	}
 	var err error
-	g.state, err = tx.JobState(g.r.job.ID)
+	g.state, g.before, err = tx.JobState(g.r.job.ID)
 	return err
 }
 
@@ -286,11 +285,33 @@ func (g *group) claimAll(tx *store.Tx) error {
 		return err
 	}
 	for _, w := range g.claims {
-		if err := g.claimOne(tx, w); err != nil {
-			return err
+		if w.cut {
+			if err := g.claimOne(tx, w); err != nil {
+				return err
+			}
+		}
+	}
+	if limit := g.r.limit; limit > 0 && g.before+failures(g.finished) >= limit {
+		return nil // as many have failed as may: nobody else is sent
+	}
+	for _, w := range g.claims {
+		if !w.cut {
+			if err := g.claimOne(tx, w); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// failures returns how many of these failed so that it counts.
+func failures(finished []*work) (n int64) {
+	for _, w := range finished {
+		if result, code, _ := combine(w.vs); result == outcome.Failed && countsAsFailure(code) {
+			n++
+		}
+	}
+	return n
 }
 
 // read reads everyone who is to be claimed, as they are in this transaction.

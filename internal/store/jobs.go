@@ -316,11 +316,11 @@ func (t *Tx) Count(id int64, c Counts, failures int64) (int64, error) {
 	return total, err
 }
 
-// JobState returns the state of a job.
-func (t *Tx) JobState(id int64) (State, error) {
-	var s State
-	err := t.row("SELECT state FROM jobs WHERE id = ?", id).Scan(&s)
-	return s, err
+// JobState returns the state of a job, and how many failures count towards
+// max_failures by now.
+func (t *Tx) JobState(id int64) (s State, failures int64, err error) {
+	err = t.row("SELECT state, failures FROM jobs WHERE id = ?", id).Scan(&s, &failures)
+	return s, failures, err
 }
 
 // ResealJobs replaces the sealed key of every job that has one.
