@@ -2,6 +2,7 @@ package ldapsync
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -77,9 +78,11 @@ func (r *run) goOn(tx Reader, f Feed) (choice, error) {
 		c.why = "no server has what the cookie stands for"
 	default:
 		c.mark = &m
-		c.why = r.whyFull()
+		if c.why = r.whyFull(); c.why == "" {
+			c.why, err = r.whyHeld(tx)
+		}
 	}
-	return c, nil
+	return c, err
 }
 
 // whyFull says why everything is to be read though changes could be; "" for no
@@ -88,6 +91,8 @@ func (r *run) whyFull() string {
 	switch {
 	case r.o.Full:
 		return "it was asked for"
+	case r.o.AcceptRemovals:
+		return "what is accepted is to be what the directory says now"
 	case r.o.AdoptKeys:
 		return "keys are to be adopted"
 	case r.o.reconcile != "":
@@ -96,6 +101,23 @@ func (r *run) whyFull() string {
 		return "full_every has passed"
 	}
 	return ""
+}
+
+// whyHeld has everything read while losses wait for the guard. A feed does not
+// tell that they were none: that a right was given back, that an ACL was
+// mended.
+func (r *run) whyHeld(tx Reader) (why string, err error) {
+	err = tx.SyncPending(r.state.Name, "", func(l roster.Loss) error {
+		if l.InFlight {
+			return nil // it waits for a job, which ends
+		}
+		why = "losses wait for the guard"
+		return errEnough
+	})
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return why, err
 }
 
 // feeds returns what the configuration and the server agree on, the best first;

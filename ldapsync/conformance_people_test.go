@@ -77,7 +77,7 @@ func graceAndReturn(s *scene) {
 		s.sync("")
 	}
 	s.is("a", "ldap-inactive absent")
-	s.sync("removed 1")
+	s.full("removed 1")
 	s.told("removed a absent")
 	s.is("a", "")
 }
@@ -218,6 +218,7 @@ func managers(s *scene) {
 		s.Fatal(err)
 	}
 	s.now = s.now.Add(2 * time.Hour)
+	s.o.Full = true
 	for range 5 {
 		if _, err := s.run(); err != nil {
 			s.Fatal(err)

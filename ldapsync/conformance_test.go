@@ -1,6 +1,7 @@
 package ldapsync_test
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -33,9 +34,9 @@ var allKinds = []lab.Kind{lab.OpenLDAP, lab.DS389, lab.AD}
 
 // methods are the feeds that each kind of directory has to pass with.
 var methods = map[lab.Kind][]string{
-	lab.OpenLDAP: {"full"},
-	lab.DS389:    {"full"},
-	lab.AD:       {"full"},
+	lab.OpenLDAP: {"full", "syncrepl"},
+	lab.DS389:    {"full", "syncrepl"},
+	lab.AD:       {"full", "dirsync", "usn"}, // usn: as where DirSync is not to be had
 }
 
 func TestConformance(t *testing.T) {
@@ -91,7 +92,23 @@ func newScene(t *testing.T, kind lab.Kind, method string, own bool) *scene {
 			s.news = append(s.news, strings.TrimSpace(c.Change+" "+s.bare(c.UserID)+" "+strings.SplitN(c.Reason, ":", 2)[0]))
 		},
 	}
+	if method == "usn" {
+		s.o.Agreement.Method = "dirsync"
+		s.o.Connect = func(ctx context.Context, o ldapsync.ConnectOptions) (ldapsync.Directory, error) {
+			c, err := ldapsync.Connect(ctx, o)
+			return noDirSync{c}, err
+		}
+	}
 	return s
+}
+
+// noDirSync is a domain controller that offers no DirSync.
+type noDirSync struct{ ldapsync.Directory }
+
+func (d noDirSync) Facts() ldapsync.Facts {
+	f := d.Directory.Facts()
+	f.Feeds = slices.DeleteFunc(slices.Clone(f.Feeds), func(f ldapsync.Feed) bool { return f.Name == "dirsync" })
+	return f
 }
 
 // bare returns a user id without what makes it unique in a domain.
@@ -163,6 +180,15 @@ func (s *scene) sync(want string) ldapsync.Result {
 		s.Fatalf("got  %q, held %v, %v\nwant %q", got, r.Held, s.news, want)
 	}
 	return r
+}
+
+// full is sync with everything read: changes of rights are no changes of
+// entries, and only a full answer removes anybody.
+func (s *scene) full(want string) {
+	s.Helper()
+	s.o.Full = true
+	s.sync(want)
+	s.o.Full = false
 }
 
 func (s *scene) told(want ...string) {

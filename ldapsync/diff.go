@@ -28,6 +28,7 @@ type plan struct {
 	news                                []Change
 	added, updated, unchanged, returned int
 	waiting                             []string // keys that lose and gain nothing
+	changed                             []string // keys that are counted as updated
 }
 
 // Change is a piece of news for reports.
@@ -190,6 +191,7 @@ func (d *differ) compare(e *Entry, stored roster.Person) {
 		d.plan.unchanged++
 	default:
 		d.plan.updated++
+		d.plan.changed = append(d.plan.changed, key)
 	}
 }
 

@@ -45,10 +45,13 @@ type Directory interface {
 	// its last DN with the filter, then by key below the base. An error means
 	// that nothing is known.
 	Present(ctx context.Context, key, dn string) (bool, error)
-	// Sees returns an error where the base cannot be read, or none of the
-	// people with key and user id: then the account sees less than before, and
-	// what has changed by a feed's word is not to be believed.
-	Sees(ctx context.Context, people []roster.Person) error
+	// Sees looks for people who were there. Where it sees none of them with key
+	// and user id it says so: then the account sees less than before, and what
+	// a feed leaves out means nothing. A base that cannot be read is an error.
+	Sees(ctx context.Context, people []roster.Person) (less string, err error)
+	// Look mentions what these entries are now: EntryChanged, Container or
+	// EntryMissing, each key once.
+	Look(ctx context.Context, keys []string, yield func(Mention) error) error
 	// Changes reads what has changed since the query's cookie. Without an error
 	// the answer was complete.
 	Changes(ctx context.Context, q Query, yield func(Mention) error) (Outcome, error)

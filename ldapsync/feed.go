@@ -65,7 +65,8 @@ const (
 	EntryChanged What = iota // the entry, as it is now
 	EntryPresent             // it is there, as it was
 	EntryGone                // it is not one of the agreement any more, the server says
-	EntryMissing             // it was asked for by its key and not returned
+	EntryTouched             // something about it may have changed: it has to be looked at
+	EntryMissing             // it was looked for by its key, and is not one of the agreement
 	Container                // a container, as it is now
 	OnlyCookie               // nothing is mentioned: there is a cookie
 )

@@ -49,7 +49,7 @@ type syncEntry struct {
 	holder bool // it is a container
 }
 
-func (c *Client) readSyncEntry(e *tap.Entry) (s syncEntry, err error) {
+func (c *Client) readSyncState(e *tap.Entry) (s syncEntry, err error) {
 	state, ok, err := e.SyncState()
 	if err == nil && !ok {
 		err = fmt.Errorf("%w: an entry without sync state", tap.ErrProtocol)
@@ -57,18 +57,20 @@ func (c *Client) readSyncEntry(e *tap.Entry) (s syncEntry, err error) {
 	if err != nil {
 		return s, err
 	}
-	s = syncEntry{SyncState: state, key: rawKey(state.UUID), holder: isContainer(e)}
-	if state.State == tap.Delete || state.State == tap.Present {
-		return s, nil
-	}
+	return syncEntry{SyncState: state, key: rawKey(state.UUID), holder: isContainer(e)}, nil
+}
+
+// checkSyncKey finds out whether content synchronization knows an entry by the
+// same id as we do.
+func (c *Client) checkSyncKey(e *tap.Entry, id rawKey) error {
 	value := e.Value(c.facts.KeyAttribute)
 	if value == nil {
-		return s, fmt.Errorf("the entry %s shows no %s: the bind account must be allowed to read it", shorten(strings.ToValidUTF8(string(e.DN), "?")), c.facts.KeyAttribute)
+		return fmt.Errorf("the entry %s shows no %s: the bind account must be allowed to read it", shorten(strings.ToValidUTF8(string(e.DN), "?")), c.facts.KeyAttribute)
 	}
-	if key, err := keyFrom(c.facts.Kind, value); err != nil || key != s.key {
-		return s, fmt.Errorf("%w: the entry %s goes by another id than its %s in content synchronization", ErrUnfit, shorten(strings.ToValidUTF8(string(e.DN), "?")), c.facts.KeyAttribute)
+	if key, err := keyFrom(c.facts.Kind, value); err != nil || key != id {
+		return fmt.Errorf("%w: the entry %s goes by another id than its %s in content synchronization", ErrUnfit, shorten(strings.ToValidUTF8(string(e.DN), "?")), c.facts.KeyAttribute)
 	}
-	return s, nil
+	return nil
 }
 
 // Refresh reads everything by content synchronization, without a cookie.
@@ -127,14 +129,17 @@ func unfit(err error) bool {
 }
 
 func (f *fullFeed) syncEntry(e *tap.Entry) error {
-	s, err := f.c.readSyncEntry(e)
+	s, err := f.c.readSyncState(e)
 	if err != nil {
 		return err
 	}
-	f.sync.entry(s.State, "")
 	if s.State != tap.Add && s.State != tap.Modify {
 		return fmt.Errorf("%w: an entry of sync state %d where everything was asked for", tap.ErrProtocol, s.State)
 	}
+	if err := f.c.checkSyncKey(e, s.key); err != nil {
+		return err
+	}
+	f.sync.entry(s.State, "")
 	if !s.holder {
 		return f.entry(e)
 	}
@@ -188,17 +193,24 @@ type syncReader struct {
 
 // entry takes an entry.
 func (r *syncReader) entry(e *tap.Entry) (syncEntry, error) {
-	s, err := r.c.readSyncEntry(e)
+	s, err := r.c.readSyncState(e)
 	if err != nil {
 		return s, err
 	}
 	r.s.entry(s.State, string(e.Value("entryCSN")))
 	key := s.key.text(r.c.facts.Kind)
-	switch s.State {
-	case tap.Delete:
+	switch {
+	case s.State == tap.Delete:
 		return s, r.yield(Mention{What: EntryGone, Key: key})
-	case tap.Present:
+	case s.State == tap.Present:
 		return s, r.yield(Mention{What: EntryPresent, Key: key})
+	case r.c.facts.Kind != KindOpenLDAP:
+		// 389 Directory Server ignores which attributes are asked for: those
+		// that are operational, the key and the lock among them, are missing.
+		return s, r.yield(Mention{What: EntryTouched, Key: key})
+	}
+	if err := r.c.checkSyncKey(e, s.key); err != nil {
+		return s, err
 	}
 	if s.holder {
 		if err := r.yield(Mention{What: Container, Key: key, DN: normalDN(string(e.DN))}); err != nil {

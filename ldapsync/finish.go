@@ -268,9 +268,11 @@ func (e *ending) countWaiting(key string, changed bool) {
 		return
 	}
 	delete(e.waiting, k)
-	if changed {
+	switch {
+	case e.counted[key]:
+	case changed:
 		e.result.Updated++
-	} else {
+	default:
 		e.result.Unchanged++
 	}
 }

@@ -18,11 +18,12 @@ type since struct {
 	gone      map[rawKey]bool   // it is gone; whether the server said so itself
 	there     map[rawKey]bool   // nobody whom we have, named as there
 	holders   map[string]string // containers, by key, the normalized DN
+	touched   map[rawKey]bool   // to be looked at
 	doubtful  []*Entry          // that came, and of which the filter has to say whether they are people
 }
 
 func newSince() *since {
-	return &since{mentioned: make(map[rawKey]bool), gone: make(map[rawKey]bool), there: make(map[rawKey]bool), holders: make(map[string]string)}
+	return &since{mentioned: make(map[rawKey]bool), gone: make(map[rawKey]bool), there: make(map[rawKey]bool), touched: make(map[rawKey]bool), holders: make(map[string]string)}
 }
 
 // read asks the directory in the way that is chosen, and draws the
@@ -81,13 +82,10 @@ func (r *run) changes(ctx context.Context, c choice) (why string, err error) {
 	if err != nil {
 		return "", r.storeError("choosing whom to look for", err)
 	}
-	if err := r.dir.Sees(ctx, sample); err != nil {
-		if c.why == "" {
-			return "", err
-		}
-		// A full answer is asked for anyway, and the guard judges that.
-		r.o.Log.Warn(err.Error())
-		return c.why, nil
+	// Where the account sees less a full answer shows how much, and the guard
+	// judges that.
+	if less, err := r.dir.Sees(ctx, sample); err != nil || less != "" {
+		return less, err
 	}
 	r.since = newSince()
 	o, err := r.dir.Changes(ctx, Query{Feed: c.feed, Cookie: c.mark.Cookie, Held: held}, func(m Mention) error { return r.mention(ctx, m) })
@@ -103,11 +101,12 @@ func (r *run) mention(ctx context.Context, m Mention) error {
 	if m.What == OnlyCookie {
 		return nil
 	}
+	key, err := parseKey(m.Key)
 	if m.What == Container {
 		r.since.holders[m.Key] = m.DN
+		delete(r.since.touched, key)
 		return nil
 	}
-	key, err := parseKey(m.Key)
 	if err != nil {
 		return directoryError(fmt.Errorf("%s: %s: %w", r.state.Name, r.facts.Server, err))
 	}
@@ -117,6 +116,7 @@ func (r *run) mention(ctx context.Context, m Mention) error {
 			r.since.doubtful = append(r.since.doubtful, m.Entry)
 			return nil
 		}
+		delete(r.since.touched, key)
 		r.result.Entries++
 		r.seen.usable.Add(1) // one that is not usable is no sign that nobody is
 		delete(r.since.gone, key)
@@ -136,7 +136,11 @@ func (r *run) mention(ctx context.Context, m Mention) error {
 		} else {
 			r.since.there[key] = true
 		}
+	case EntryTouched:
+		delete(r.since.gone, key)
+		r.since.touched[key] = true
 	case EntryGone, EntryMissing:
+		delete(r.since.touched, key)
 		delete(r.batch, key)
 		delete(r.since.mentioned, key)
 		r.since.gone[key] = m.What == EntryGone
@@ -164,14 +168,8 @@ func (r *run) needIndex(ctx context.Context) error {
 // verdict writes what came and prepares the end of the run. Where something
 // makes a full answer necessary it says what.
 func (r *run) verdict(ctx context.Context, f Feed, o Outcome) (why string, err error) {
-	for _, e := range r.since.doubtful {
-		found, err := r.dir.Present(ctx, e.Person.Key, e.Person.DN)
-		if err == nil && found {
-			err = r.mention(ctx, Mention{What: EntryChanged, Key: e.Person.Key, Entry: e})
-		}
-		if err != nil {
-			return "", err
-		}
+	if err := r.lookAt(ctx); err != nil {
+		return "", err
 	}
 	if err := r.flush(ctx); err != nil {
 		return "", err
@@ -192,6 +190,27 @@ func (r *run) verdict(ctx context.Context, f Feed, o Outcome) (why string, err e
 		return "", r.needIndex(ctx)
 	}
 	return "", r.indexGone(ctx)
+}
+
+// lookAt looks at those of whom the answer said too little.
+func (r *run) lookAt(ctx context.Context) error {
+	for _, e := range r.since.doubtful {
+		found, err := r.dir.Present(ctx, e.Person.Key, e.Person.DN)
+		if err == nil && found {
+			err = r.mention(ctx, Mention{What: EntryChanged, Key: e.Person.Key, Entry: e})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if len(r.since.touched) == 0 {
+		return nil
+	}
+	keys := make([]string, 0, len(r.since.touched))
+	for k := range r.since.touched {
+		keys = append(keys, k.text(r.facts.Kind))
+	}
+	return r.dir.Look(ctx, keys, func(m Mention) error { return r.mention(ctx, m) })
 }
 
 // movedHolder tells whether a container came, went, or has another DN: those
@@ -352,6 +371,7 @@ func (r *run) everything(ctx context.Context, c choice) error {
 	r.since, r.complete = nil, true
 	r.rejects = make(map[rawKey]bool)
 	r.seen.reset()
+	r.result.Unchanged = 0 // they come again
 	if err := r.loadIndex(ctx); err != nil {
 		return err
 	}

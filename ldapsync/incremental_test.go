@@ -88,36 +88,36 @@ func TestIncrementalLossesMeetTheSameGuard(t *testing.T) {
 	if b.cookie() != "c2" {
 		t.Errorf("the cookie is %s: a refusal would be repeated", b.cookie())
 	}
+	// While something is held everything is read: no feed tells that it was none.
 	b.says(is(person(4)))
-	b.sync("unchanged 1, deactivated 3") // the others wait no more
+	b.remove(key(1), key(2), key(3))
+	if r := b.sync("unchanged 27, deactivated 3"); !r.Full {
+		t.Error("not everything was read")
+	}
 	b.says(gone(5))
+	b.remove(key(5))
 	b.sync("pending 1, held 1") // three of thirty left already
 	b.o.AcceptRemovals = true
 	b.says()
-	b.sync("deactivated 1")
+	b.sync("unchanged 26, deactivated 1")
 	b.o.AcceptRemovals = false
-	b.says(gone(6))
-	b.now = b.now.Add(25 * time.Hour)
-	b.dir.entries = slices.DeleteFunc(b.dir.entries, func(e *ldapsync.Entry) bool {
-		return slices.Contains([]string{key(1), key(2), key(3), key(5), key(6)}, e.Person.Key)
-	})
-	b.sync("unchanged 25, deactivated 1")
+	b.says()
+	if r := b.sync(""); r.Full {
+		t.Error("everything was read")
+	}
 }
 
-// What was only inferred and held has no second witness. It needs one before
-// the guard lets it through.
-func TestInferredLossesAreWitnessedBeforeTheyApply(t *testing.T) {
+func TestTouchedIsLookedAt(t *testing.T) {
+	touched := func(n int) ldapsync.Mention { return ldapsync.Mention{What: ldapsync.EntryTouched, Key: key(n)} }
 	b := feedBench(t, "dirsync")
-	b.says(missing(1), missing(2), missing(3), missing(4))
-	b.sync("pending 4, held 1")
-	if b.dir.asked != 0 {
-		t.Errorf("asked %d times about what is held anyway", b.dir.asked)
-	}
-	b.dir.hidden[key(1)], b.dir.hidden[key(2)] = true, true // they are there all the same
-	b.o.AcceptRemovals = true
-	b.says()
-	b.sync("deactivated 2, missed 2")
-	b.want("u1", func(p *roster.Person) bool { return p.Status == user.Active })
+	b.replace(person(3, func(e *ldapsync.Entry) { e.Person.LastName = "New" }), person(31))
+	b.remove(key(5))
+	b.says(touched(3), touched(4), touched(5), touched(31), touched(999))
+	b.sync("added 1, updated 1, unchanged 1, deactivated 1")
+	b.says(gone(6), touched(6)) // the last is true
+	b.sync("unchanged 1")
+	b.says(touched(7), gone(7))
+	b.sync("deactivated 1")
 }
 
 func TestMissingIsWitnessed(t *testing.T) {
@@ -313,6 +313,13 @@ func TestAccountThatSeesLess(t *testing.T) {
 	if after := fmt.Sprint(b.store.State); after != before {
 		t.Error("something was written")
 	}
+	// Where the base can be read a full answer shows how much, to the guard.
+	b.dir.seesErr, b.dir.less = nil, "it sees nobody"
+	b.people(1, 2)
+	r, err := b.run()
+	if err != nil || !r.Full || len(b.dir.cookies) > 1 || r.Pending != 28 || len(r.Held) == 0 {
+		t.Errorf("%+v, %v, asked %v", r, err, b.dir.cookies)
+	}
 }
 
 func TestPresentPhase(t *testing.T) {
@@ -377,7 +384,9 @@ func TestRecreatedEntryInIncrementalAnswers(t *testing.T) {
 		b.says(gone(3), gone(4), gone(5), gone(6))
 		b.sync("pending 4, held 1")
 		b.says(again)
-		b.sync("added 1, deactivated 3, removed 1")
+		b.remove(key(3), key(4), key(5), key(6))
+		b.dir.entries = append(b.dir.entries, again.Entry)
+		b.sync("added 1, unchanged 26, deactivated 3, removed 1")
 		b.want("u3", func(p *roster.Person) bool { return p.Key == key(77) })
 	})
 	t.Run("the old one is still there", func(t *testing.T) {

@@ -110,7 +110,7 @@ func TestKilledBetweenAnyTwoTransactions(t *testing.T) {
 }
 
 // killedMethods are the feeds that are killed.
-var killedMethods = map[lab.Kind][]string{lab.OpenLDAP: {"full"}, lab.DS389: {"full"}, lab.AD: {"full"}}
+var killedMethods = map[lab.Kind][]string{lab.OpenLDAP: {"full", "syncrepl"}, lab.DS389: {"full", "syncrepl"}, lab.AD: {"full", "dirsync"}}
 
 // changeALot makes a first synchronization, and then everything happen in the
 // directory that can.

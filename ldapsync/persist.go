@@ -139,7 +139,12 @@ func (w *following) query(ctx context.Context) (q Query, err error) {
 	if every := w.o.Agreement.FullEvery; every > 0 {
 		w.due = time.NewTimer(max(0, r.state.FullAt.Add(jittered(every, r.state.Name+r.state.FullAt.String())).Sub(w.o.Now())))
 	}
-	return q, w.dir.Sees(ctx, sample)
+	less, err := w.dir.Sees(ctx, sample)
+	if less != "" {
+		w.o.Log.Warn(fmt.Sprintf("%s: %s: %s", w.o.Agreement.Name, w.facts.Server, less))
+		q.Cookie = nil // a full answer shows how much
+	}
+	return q, err
 }
 
 // loop does what there is to do until the search ends.
@@ -331,6 +336,9 @@ func (w *following) probe(ctx context.Context) error {
 	err := w.o.Store.Read(ctx, func(tx Reader) (err error) { a, err = tx.SyncAgreement(w.o.Agreement.Name); return err })
 	if err != nil {
 		return err
+	}
+	if len(w.held) > 0 && w.o.Now().Sub(a.FullAt) >= max(w.o.Agreement.Interval, 4*a.FullTook, time.Minute) && w.why == "" {
+		return w.readAll(ctx, "losses wait for the guard")
 	}
 	if every := w.o.Agreement.Interval; every > 0 && w.o.Now().Sub(a.CompletedAt) >= every && w.why == "" {
 		return w.takeIn(ctx, parcel{})

@@ -40,6 +40,7 @@ type run struct {
 	next     *roster.Mark
 	holders  []roster.Container // of a full answer
 	spared   map[string]bool    // keys of those whom the witness found
+	counted  map[string]bool    // keys that are counted as updated already
 	quiet    bool               // of those who were refused before nothing is told
 
 	// A dry run writes nothing and so has to remember.
@@ -65,7 +66,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 
 // newRun returns a run with nothing done. Options have their defaults.
 func newRun(o Options) *run {
-	r := &run{o: o, start: o.Now(), batch: make(map[rawKey]*Entry), rejects: make(map[rawKey]bool), waiting: make(map[rawKey]bool), claims: make(map[string]string), spared: make(map[string]bool)}
+	r := &run{o: o, start: o.Now(), batch: make(map[rawKey]*Entry), rejects: make(map[rawKey]bool), waiting: make(map[rawKey]bool), claims: make(map[string]string), spared: make(map[string]bool), counted: make(map[string]bool)}
 	r.result = Result{Agreement: o.Agreement.Name, DryRun: o.DryRun}
 	return r
 }
@@ -445,6 +446,11 @@ func (r *run) account(p plan) {
 	for _, x := range p.Reject {
 		if k, err := parseKey(x.Key); err == nil {
 			r.rejects[k] = true
+		}
+	}
+	if r.since != nil { // everything may still be read in this run
+		for _, key := range p.changed {
+			r.counted[key] = true
 		}
 	}
 	for _, key := range p.waiting {

@@ -45,11 +45,32 @@ type fakeDirectory struct {
 	changesErr error
 	markErr    error
 	seesErr    error
+	less       string // by Sees
 	containers []roster.Container
 	fulls      int
 }
 
-func (d *fakeDirectory) Sees(context.Context, []roster.Person) error { return d.seesErr }
+func (d *fakeDirectory) Sees(context.Context, []roster.Person) (string, error) {
+	return d.less, d.seesErr
+}
+
+// Look finds those who are among the entries.
+func (d *fakeDirectory) Look(_ context.Context, keys []string, yield func(ldapsync.Mention) error) error {
+	for _, k := range keys {
+		m := missing(0)
+		m.Key = k
+		for _, e := range d.entries {
+			if e.Person.Key == k {
+				c := *e
+				m = ldapsync.Mention{What: ldapsync.EntryChanged, Key: k, Entry: &c}
+			}
+		}
+		if err := yield(m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 func (d *fakeDirectory) Changes(_ context.Context, q ldapsync.Query, yield func(ldapsync.Mention) error) (ldapsync.Outcome, error) {
 	d.cookies = append(d.cookies, q.Feed.Name+" "+string(q.Cookie))

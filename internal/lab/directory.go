@@ -105,7 +105,7 @@ func Shared(t testing.TB, kind Kind) *Directory {
 func New(t testing.TB, kind Kind) *Directory {
 	t.Helper()
 	if kind == OpenLDAP {
-		return NewSlapd(t, Config{})
+		return NewSlapd(t, Config{Overlays: Syncprov})
 	}
 	// Not t.TempDir: the names of sockets below it would be too long.
 	dir, err := os.MkdirTemp("", "dirpin-lab-")

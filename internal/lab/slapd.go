@@ -21,8 +21,12 @@ type openldap struct{ *slapd.Server }
 
 func (s openldap) AdminPassword() string { return slapd.AdminPassword }
 
+// Syncprov is content synchronization with a session log, which the shared
+// server and those of New have.
+var Syncprov = []string{"overlay syncprov", "syncprov-sessionlog 10000"}
+
 func newOpenLDAP(dir string) (server, error) {
-	s, err := slapd.New(slapd.Options{Dir: dir})
+	s, err := slapd.New(slapd.Options{Dir: dir, Overlays: Syncprov})
 	return openldap{s}, err
 }
 
