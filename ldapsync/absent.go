@@ -193,7 +193,7 @@ func (r *run) worthAsking(ctx context.Context, a absences) (map[roster.Kind]bool
 	}
 	var t roster.Tally
 	err := r.o.Store.Read(ctx, func(tx Reader) (err error) {
-		t, err = tx.SyncTally(r.state.Name, r.start.Add(-r.o.Agreement.Guard.Window))
+		t, err = tx.SyncTally(r.state.Name, r.start.Add(-r.o.Agreement.Guard.Window), r.enough())
 		return err
 	})
 	if err != nil {

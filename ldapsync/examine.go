@@ -322,7 +322,7 @@ func (x *examination) heldBack(tx Reader) error {
 	} else {
 		x.say(Fine, "last complete answer %s, from %s", x.state.CompletedAt.UTC().Format(time.RFC3339), x.state.Server)
 	}
-	t, err := tx.SyncTally(name, x.o.Now().Add(-a.Guard.Window))
+	t, err := tx.SyncTally(name, x.o.Now().Add(-a.Guard.Window), 0)
 	if err != nil {
 		return err
 	}

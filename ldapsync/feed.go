@@ -36,7 +36,8 @@ var (
 type Query struct {
 	Feed   Feed
 	Cookie []byte // where to begin; nil: everything there is
-	Held   int    // people whom we have
+	// AtLeast tells whether we have so many people.
+	AtLeast func(n int) (bool, error)
 }
 
 // Mention is what a feed says of one entry.

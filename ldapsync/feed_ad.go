@@ -188,9 +188,15 @@ func (c *Client) adChanges(ctx context.Context, q Query, yield func(Mention) err
 	if err != nil {
 		return o, err
 	}
-	if len(guids) > 100 && 5*len(guids) > q.Held {
-		o.Distrust = fmt.Sprintf("%d entries have changed, which is more than a fifth", len(guids))
-		return o, nil
+	if len(guids) > 100 {
+		few, err := q.AtLeast(5 * len(guids))
+		if err != nil {
+			return o, wrapYield(err)
+		}
+		if !few {
+			o.Distrust = fmt.Sprintf("%d entries have changed, which is more than a fifth", len(guids))
+			return o, nil
+		}
 	}
 	for g := range guids {
 		if err := yield(Mention{What: EntryTouched, Key: swapped(rawKey(g)).text(KindAD)}); err != nil {

@@ -75,7 +75,7 @@ func (c *Client) checkSyncKey(e *tap.Entry, id rawKey) error {
 
 // Refresh reads everything by content synchronization, without a cookie.
 func (c *Client) Refresh(ctx context.Context, _ Feed, a Answer) (Outcome, error) {
-	s, err := newRefresh(c.facts.Kind, nil, 0)
+	s, err := newRefresh(c.facts.Kind, nil, nil)
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -250,7 +250,7 @@ func (r *syncReader) info(m *tap.Intermediate) (info tap.SyncInfo, done bool, er
 
 // refreshChanges reads what has changed since the cookie.
 func (c *Client) refreshChanges(ctx context.Context, q Query, yield func(Mention) error) (Outcome, error) {
-	s, err := newRefresh(c.facts.Kind, q.Cookie, q.Held)
+	s, err := newRefresh(c.facts.Kind, q.Cookie, q.AtLeast)
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -305,7 +305,7 @@ func (c *Client) explainSync(err error) error {
 // mentioned, it mentions what changes. It returns when the search has ended,
 // which is always an error.
 func (c *Client) Watch(ctx context.Context, q Query, w Watcher) error {
-	s, err := newRefresh(c.facts.Kind, q.Cookie, q.Held)
+	s, err := newRefresh(c.facts.Kind, q.Cookie, q.AtLeast)
 	if err != nil {
 		return err
 	}

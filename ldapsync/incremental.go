@@ -72,13 +72,7 @@ func (r *run) without(ctx context.Context, f Feed, why error) error {
 // answer necessary it says what.
 func (r *run) changes(ctx context.Context, c choice) (why string, err error) {
 	var sample []roster.Person
-	held := 0
-	err = r.o.Store.Read(ctx, func(tx Reader) (err error) {
-		if held, err = tx.SyncCount(r.state.Name); err == nil {
-			sample, err = tx.SyncSample(r.state.Name, 3)
-		}
-		return err
-	})
+	err = r.o.Store.Read(ctx, func(tx Reader) (err error) { sample, err = tx.SyncSample(r.state.Name, 3); return err })
 	if err != nil {
 		return "", r.storeError("choosing whom to look for", err)
 	}
@@ -88,11 +82,19 @@ func (r *run) changes(ctx context.Context, c choice) (why string, err error) {
 		return less, err
 	}
 	r.since = newSince()
-	o, err := r.dir.Changes(ctx, Query{Feed: c.feed, Cookie: c.mark.Cookie, Held: held}, func(m Mention) error { return r.mention(ctx, m) })
+	o, err := r.dir.Changes(ctx, Query{Feed: c.feed, Cookie: c.mark.Cookie, AtLeast: r.atLeast(ctx)}, func(m Mention) error { return r.mention(ctx, m) })
 	if err != nil {
 		return "", err
 	}
 	return r.verdict(ctx, c.feed, o)
+}
+
+// atLeast tells whether the agreement has so many users.
+func (r *run) atLeast(ctx context.Context) func(n int) (bool, error) {
+	return func(n int) (yes bool, err error) {
+		err = r.o.Store.Read(ctx, func(tx Reader) (err error) { yes, err = tx.SyncAtLeast(r.state.Name, n); return err })
+		return yes, err
+	}
 }
 
 // mention takes what a feed says of one entry. Of several mentions the last is

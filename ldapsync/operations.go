@@ -164,7 +164,7 @@ func Agreements(ctx context.Context, s *store.Store) ([]Known, error) {
 		}
 		for _, a := range agreements {
 			k := Known{Agreement: a}
-			t, err := tx.SyncTally(a.Name, a.CompletedAt)
+			t, err := tx.SyncTally(a.Name, a.CompletedAt, 0)
 			if err != nil {
 				return err
 			}

@@ -126,10 +126,7 @@ func (w *following) query(ctx context.Context) (q Query, err error) {
 			return err
 		}
 		w.feed = c.feed
-		if q.Held, err = tx.SyncCount(r.state.Name); err != nil {
-			return err
-		}
-		q.Feed, q.Cookie = c.feed, c.mark.Cookie
+		q.Feed, q.Cookie, q.AtLeast = c.feed, c.mark.Cookie, r.atLeast(ctx)
 		sample, err = tx.SyncSample(r.state.Name, 3)
 		return err
 	})

@@ -54,8 +54,10 @@ type Reader interface {
 	// keys; "" means those of every agreement.
 	SyncRejects(agreement string, yield func(roster.Reject) error) error
 	// SyncTally counts for the guard: the pending losses, and those applied at
-	// or after since that were not accepted.
-	SyncTally(agreement string, since time.Time) (roster.Tally, error)
+	// or after since that were not accepted. Where enough is not 0, counting
+	// the active users may end at so many, and 200 more for each loss, and
+	// Total is the same: a limit of a percent or more lets that many through.
+	SyncTally(agreement string, since time.Time, enough int) (roster.Tally, error)
 }
 
 // Writer reads and writes within a transaction.

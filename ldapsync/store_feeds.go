@@ -19,6 +19,8 @@ type feedReader interface {
 	// SyncSample returns some active users of the agreement, at most n, drawn
 	// at random; at least one where there is one.
 	SyncSample(agreement string, n int) ([]roster.Person, error)
+	// SyncAtLeast tells whether the agreement has n users or more.
+	SyncAtLeast(agreement string, n int) (bool, error)
 	// SyncOrders yields the orders to the agreement's holder that wait, the
 	// oldest first.
 	SyncOrders(agreement string, yield func(roster.Order) error) error

@@ -24,7 +24,8 @@ import (
 type refresh struct {
 	kind   string // of directory
 	cookie []byte // that was sent; nil: none
-	held   int    // people whom we have
+	// atLeast tells whether we have so many people.
+	atLeast func(n int) (bool, error)
 
 	seen    csns // of an OpenLDAP's cookie
 	changed int  // entries
@@ -37,8 +38,8 @@ type refresh struct {
 	empty   bool // a cookie came that is empty
 }
 
-func newRefresh(kind string, cookie []byte, held int) (*refresh, error) {
-	s := &refresh{kind: kind, cookie: cookie, held: held}
+func newRefresh(kind string, cookie []byte, atLeast func(n int) (bool, error)) (*refresh, error) {
+	s := &refresh{kind: kind, cookie: cookie, atLeast: atLeast}
 	if len(cookie) > 0 && kind == KindOpenLDAP {
 		c, err := readOpenLDAPCookie(cookie)
 		if err != nil {
@@ -130,8 +131,12 @@ func (s *refresh) end(refreshDeletes bool) (Outcome, error) {
 		o.Complete = true // it sent everything
 	case s.bare > 0:
 		o.Distrust = "the server shows no entryCSN to the bind account, so that changes cannot be told from everything"
-	case s.deleted == 0 && 5*s.changed > s.held:
-		o.Distrust = "so much has changed that it may be everything"
+	case s.deleted == 0 && s.changed > 0:
+		few, err := s.atLeast(5 * s.changed)
+		if err == nil && !few {
+			o.Distrust = "so much has changed that it may be everything"
+		}
+		return o, err
 	}
 	return o, nil
 }

@@ -84,9 +84,11 @@ func TestWhatFollowsFromARefresh(t *testing.T) {
 	}
 }
 
+func hundred(n int) (bool, error) { return n <= 100, nil }
+
 // follow runs a refresh stage and says in a word what follows.
 func follow(kind string, cookie []byte, messages []syncMessage, last string, deletes bool) (verdict, next string) {
-	s, err := newRefresh(kind, cookie, 100)
+	s, err := newRefresh(kind, cookie, hundred)
 	if errors.Is(err, ErrCookie) {
 		return "cookie", ""
 	}
@@ -122,7 +124,7 @@ func follow(kind string, cookie []byte, messages []syncMessage, last string, del
 
 // A cookie in the middle of a refresh stage covers nothing.
 func TestCookieBeforeTheEndIsNotKept(t *testing.T) {
-	s, _ := newRefresh(KindOpenLDAP, []byte("rid=000,csn="+csn1), 100)
+	s, _ := newRefresh(KindOpenLDAP, []byte("rid=000,csn="+csn1), hundred)
 	s.info(tap.SyncInfo{Kind: tap.NewCookie, Cookie: []byte("rid=000,csn=" + csn2)})
 	s.info(tap.SyncInfo{Kind: tap.IDSet, Cookie: []byte("rid=000,csn=" + csn2 + ",delcsn=" + csn2), Deletes: true})
 	if o, err := s.end(true); err != nil || string(o.Cookie) != "rid=000,csn="+csn1 {
@@ -132,7 +134,7 @@ func TestCookieBeforeTheEndIsNotKept(t *testing.T) {
 
 func TestRefreshEndsWithAMessage(t *testing.T) {
 	for _, kind := range []tap.InfoKind{tap.RefreshDelete, tap.RefreshPresent} {
-		s, _ := newRefresh(KindOpenLDAP, []byte("rid=000,csn="+csn1), 100)
+		s, _ := newRefresh(KindOpenLDAP, []byte("rid=000,csn="+csn1), hundred)
 		if s.info(tap.SyncInfo{Kind: kind}) {
 			t.Errorf("%d ends the stage though it is not done", kind)
 		}

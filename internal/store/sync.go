@@ -206,17 +206,28 @@ func (t *Tx) SyncRejects(agreement string, yield func(roster.Reject) error) erro
 }
 
 // SyncTally counts for the guard.
-func (t *Tx) SyncTally(agreement string, since time.Time) (roster.Tally, error) {
+func (t *Tx) SyncTally(agreement string, since time.Time, enough int) (roster.Tally, error) {
 	y := roster.Tally{Pending: make(map[roster.Measure]int), Applied: make(map[roster.Measure]int)}
-	err := t.row("SELECT count(*), coalesce(sum(status = ?), 0) FROM users WHERE agreement = ?", string(user.Active), agreement).Scan(&y.Total, &y.Active)
-	if err != nil {
-		return y, err
-	}
 	if err := t.measures(y.Pending, "SELECT kind, field, count(*) FROM pending WHERE agreement = ? GROUP BY kind, field", agreement); err != nil {
 		return y, err
 	}
-	return y, t.measures(y.Applied, `SELECT kind, field, count(DISTINCT entry_key) FROM applied
+	err := t.measures(y.Applied, `SELECT kind, field, count(DISTINCT entry_key) FROM applied
 		WHERE agreement = ? AND at >= ? AND NOT accepted GROUP BY kind, field`, agreement, milli(since))
+	if err != nil {
+		return y, err
+	}
+	if enough == 0 {
+		err := t.row("SELECT count(*), coalesce(sum(status = ?), 0) FROM users WHERE agreement = ?", string(user.Active), agreement).Scan(&y.Total, &y.Active)
+		return y, err
+	}
+	for _, counts := range []map[roster.Measure]int{y.Pending, y.Applied} {
+		for _, n := range counts {
+			enough += 200 * n
+		}
+	}
+	err = t.row("SELECT count(*) FROM (SELECT 1 FROM users WHERE agreement = ? AND status = ? LIMIT ?)", agreement, string(user.Active), enough).Scan(&y.Active)
+	y.Total = y.Active
+	return y, err
 }
 
 func (t *Tx) measures(into map[roster.Measure]int, query string, args ...any) error {

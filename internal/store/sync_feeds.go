@@ -98,9 +98,12 @@ func (t *Tx) SyncSetContainers(agreement string, all []roster.Container) error {
 
 // SyncSample returns up to n active users of the agreement, drawn at random.
 func (t *Tx) SyncSample(agreement string, n int) ([]roster.Person, error) {
-	var least, most sql.NullInt64
-	err := t.row("SELECT min(id), max(id) FROM users WHERE agreement = ? AND status = ?", agreement, string(user.Active)).Scan(&least, &most)
+	var least, most sql.NullInt64 // one query for both would read all between them
+	err := t.row("SELECT min(id) FROM users WHERE agreement = ? AND status = ?", agreement, string(user.Active)).Scan(&least)
 	if err != nil || !least.Valid {
+		return nil, err
+	}
+	if err := t.row("SELECT max(id) FROM users WHERE agreement = ? AND status = ?", agreement, string(user.Active)).Scan(&most); err != nil {
 		return nil, err
 	}
 	drawn := make(map[string]bool)
@@ -117,6 +120,13 @@ func (t *Tx) SyncSample(agreement string, n int) ([]roster.Person, error) {
 		}
 	}
 	return t.SyncPeople(keys)
+}
+
+// SyncAtLeast tells whether the agreement has so many users.
+func (t *Tx) SyncAtLeast(agreement string, n int) (bool, error) {
+	var found int
+	err := t.row("SELECT count(*) FROM (SELECT 1 FROM users WHERE agreement = ? LIMIT ?)", agreement, n).Scan(&found)
+	return found >= n, err
 }
 
 // SyncObserve lets the observed absence of everyone who is absent grow.

@@ -28,6 +28,7 @@ type bench struct {
 	dir      string
 	server   *slapd.Server
 	measured map[string][]figures // by row
+	names    int                  // that were given
 }
 
 // figures are of one process.

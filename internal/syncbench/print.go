@@ -31,9 +31,14 @@ func median(all []figures) (f figures) {
 // before.
 func (b *bench) print(w io.Writer, smaller *bench) {
 	fmt.Fprintf(w, "\n### %d users, medians of %d\n\n| work | wall | own CPU | peak memory |\n| --- | --- | --- | --- |\n", b.users, b.runs)
+	printed := make(map[string]bool)
 	for _, r := range rows {
+		if printed[r.name] {
+			continue
+		}
+		printed[r.name] = true
 		if f := median(b.measured[r.name]); f.wall > 0 {
-			fmt.Fprintf(w, "| %s | %.2f s | %.2f s | %d MiB |\n", r.name, f.wall.Seconds(), f.cpu.Seconds(), f.peak>>20)
+			fmt.Fprintf(w, "| %s | %s | %s | %d MiB |\n", r.name, short(f.wall), short(f.cpu), f.peak>>20)
 		}
 	}
 	fmt.Fprintf(w, "\n| ratio of walls | measured | wanted |\n| --- | --- | --- |\n")
@@ -41,6 +46,11 @@ func (b *bench) print(w io.Writer, smaller *bench) {
 		x, y := median(b.measured[t.row]).wall, median(b.measured[t.against]).wall
 		if x > 0 && y > 0 {
 			ratio(w, t.row+" ÷ "+t.against, float64(x)/float64(y), t.most)
+		}
+	}
+	for _, r := range rows {
+		if most, f := limits[r.name], median(b.measured[r.name]); most > 0 && f.wall > 0 {
+			ratio(w, r.name+" ÷ "+most.String(), float64(f.wall)/float64(most), 1)
 		}
 	}
 	const fixed, each = 48 << 20, 24
@@ -59,6 +69,14 @@ func (b *bench) print(w io.Writer, smaller *bench) {
 			ratio(w, fmt.Sprintf("%s, %d users ÷ %d", name, b.users, smaller.users), float64(x)/float64(y), 1.1*float64(b.users)/float64(smaller.users))
 		}
 	}
+}
+
+// short writes a duration with as many digits as mean something.
+func short(d time.Duration) string {
+	if d < time.Second {
+		return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
+	}
+	return fmt.Sprintf("%.2f s", d.Seconds())
 }
 
 func ratio(w io.Writer, name string, r, most float64) {

@@ -22,14 +22,25 @@ const (
 	pagingLoop    = "go-ldap SearchWithPaging loop, same store"
 	pythonFirst   = "python-ldap + sqlite3, first"
 	consumer      = "slapd syncrepl consumer, without fsync"
+	firstRepl     = "dirpin, first sync by syncrepl"
+	noChanges     = "dirpin, incremental by syncrepl, nothing changed"
+	tenChanges    = "dirpin, incremental by syncrepl, 10 changed"
+	tenDeletions  = "dirpin, incremental by syncrepl, 10 deleted"
+	arrival       = "dirpin, change there to row here, while following"
 )
 
 var rows = []row{
 	{name: pagedSearch, run: ldapsearch(true)},
-	{name: firstFull, run: firstSync},
+	{name: firstFull, run: firstSync("full")},
 	{name: unpagedSearch, run: ldapsearch(false)},
-	{name: secondFull, run: nextSync},
-	{name: laterFull, run: nextSync},
+	{name: secondFull, run: nextSync("full")},
+	{name: laterFull, run: nextSync("full")},
+	{name: pagedSearch, run: ldapsearch(true)},
+	{name: firstRepl, run: firstSync("syncrepl")},
+	{name: noChanges, run: nextSync("syncrepl")},
+	{name: tenChanges, run: afterChanges(10)},
+	{name: tenDeletions, run: afterDeletions(10)},
+	{name: arrival, run: following},
 	{name: pagingLoop, run: child("paging")},
 	{name: pythonFirst, run: pythonScript},
 	{name: consumer, run: syncreplConsumer},
@@ -42,6 +53,13 @@ var targets = []target{
 	{pythonFirst, firstFull, -1},
 	{secondFull, pagedSearch, 1.0},
 	{laterFull, pagedSearch, 1.0},
+	{firstRepl, pagedSearch, 1.3},
+}
+
+// limits are what a row may take at most. The walls of incremental ones are
+// those of the whole program, its start and its connection too.
+var limits = map[string]time.Duration{
+	noChanges: 50 * time.Millisecond, tenChanges: 50 * time.Millisecond, tenDeletions: 50 * time.Millisecond, arrival: time.Second,
 }
 
 func ldapsearch(paged bool) func(context.Context, *bench) (figures, error) {
@@ -60,26 +78,31 @@ func ldapsearch(paged bool) func(context.Context, *bench) (figures, error) {
 }
 
 // firstSync synchronizes into a database that did not exist.
-func firstSync(ctx context.Context, b *bench) (figures, error) {
-	if err := os.RemoveAll(b.path("dirpin")); err != nil {
-		return figures{}, err
+func firstSync(method string) func(context.Context, *bench) (figures, error) {
+	return func(ctx context.Context, b *bench) (figures, error) {
+		dir := b.path(method)
+		if err := os.RemoveAll(dir); err != nil {
+			return figures{}, err
+		}
+		if _, err := measure(ctx, nil, b.binary, "--config", dir+"/dirpin.yaml", "init", "--state-dir", dir+"/state"); err != nil {
+			return figures{}, err
+		}
+		conf := fmt.Sprintf("state_dir: %q\nkey_file: %q\nagreements:\n  - name: corp\n    servers: [%q]\n    insecure_plaintext: true\n    bind: {dn: %q, password: {file: %q}}\n    base: %q\n    method: %s\n",
+			dir+"/state", dir+"/state/key", b.server.URL(), b.server.BindDN(), dir+"/pw", b.server.People(), method)
+		if err := os.WriteFile(dir+"/pw", []byte(b.server.BindPassword()), 0o600); err != nil {
+			return figures{}, err
+		}
+		if err := os.WriteFile(dir+"/dirpin.yaml", []byte(conf), 0o600); err != nil {
+			return figures{}, err
+		}
+		return nextSync(method)(ctx, b)
 	}
-	if _, err := measure(ctx, nil, b.binary, "--config", b.path("dirpin/dirpin.yaml"), "init", "--state-dir", b.path("dirpin/state")); err != nil {
-		return figures{}, err
-	}
-	conf := fmt.Sprintf("state_dir: %q\nkey_file: %q\nagreements:\n  - name: corp\n    servers: [%q]\n    insecure_plaintext: true\n    bind: {dn: %q, password: {file: %q}}\n    base: %q\n    method: full\n",
-		b.path("dirpin/state"), b.path("dirpin/state/key"), b.server.URL(), b.server.BindDN(), b.path("dirpin/pw"), b.server.People())
-	if err := os.WriteFile(b.path("dirpin/pw"), []byte(b.server.BindPassword()), 0o600); err != nil {
-		return figures{}, err
-	}
-	if err := os.WriteFile(b.path("dirpin/dirpin.yaml"), []byte(conf), 0o600); err != nil {
-		return figures{}, err
-	}
-	return nextSync(ctx, b)
 }
 
-func nextSync(ctx context.Context, b *bench) (figures, error) {
-	return measure(ctx, nil, b.binary, "--quiet", "--config", b.path("dirpin/dirpin.yaml"), "sync", "corp")
+func nextSync(method string) func(context.Context, *bench) (figures, error) {
+	return func(ctx context.Context, b *bench) (figures, error) {
+		return measure(ctx, nil, b.binary, "--quiet", "--config", b.path(method)+"/dirpin.yaml", "sync", "corp")
+	}
 }
 
 //go:embed sync.py

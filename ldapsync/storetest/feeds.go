@@ -105,6 +105,29 @@ func (s *suite) sample() {
 	}
 }
 
+func (s *suite) atLeast() {
+	var c roster.Changes
+	for n := byte(1); n <= 9; n++ {
+		c.Put = append(c.Put, person("corp", n, string(rune('a'+n))))
+	}
+	s.apply("corp", c)
+	has := func(agreement string, n int) (yes bool) {
+		s.Helper()
+		s.read(func(tx ldapsync.Reader) (err error) { yes, err = tx.SyncAtLeast(agreement, n); return err })
+		return yes
+	}
+	if !has("corp", 0) || !has("corp", 9) || has("corp", 10) || has("other", 1) {
+		s.Error("miscounted")
+	}
+	s.read(func(tx ldapsync.Reader) error {
+		t, err := tx.SyncTally("corp", s.now, 4)
+		if t.Active < 4 || t.Active > 9 || t.Total != t.Active {
+			s.Errorf("enough: %+v", t)
+		}
+		return err
+	})
+}
+
 func (s *suite) observe() {
 	absent := func(agreement string, n byte, id string) roster.Person {
 		p := person(agreement, n, id)

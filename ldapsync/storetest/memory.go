@@ -242,7 +242,7 @@ func (t *tx) SyncRejects(agreement string, yield func(roster.Reject) error) erro
 	return nil
 }
 
-func (t *tx) SyncTally(agreement string, since time.Time) (roster.Tally, error) {
+func (t *tx) SyncTally(agreement string, since time.Time, enough int) (roster.Tally, error) {
 	y := roster.Tally{Pending: map[roster.Measure]int{}, Applied: map[roster.Measure]int{}}
 	for _, p := range t.s.People {
 		if p.Agreement == agreement {
@@ -266,6 +266,15 @@ func (t *tx) SyncTally(agreement string, since time.Time) (roster.Tally, error) 
 			counted[once] = true
 			y.Applied[roster.Measure{Kind: l.Kind, Field: l.Field}]++
 		}
+	}
+	if enough > 0 {
+		for _, counts := range []map[roster.Measure]int{y.Pending, y.Applied} {
+			for _, n := range counts {
+				enough += 200 * n
+			}
+		}
+		y.Active = min(y.Active, enough)
+		y.Total = y.Active
 	}
 	return y, nil
 }

@@ -81,6 +81,10 @@ func (t *tx) SyncSample(agreement string, n int) ([]roster.Person, error) {
 	return all[:min(n, len(all))], nil
 }
 
+func (t *tx) SyncAtLeast(agreement string, n int) (bool, error) {
+	return len(t.people(func(p roster.Person) bool { return p.Agreement == agreement })) >= n, nil
+}
+
 func (t *tx) SyncObserve(agreement string, by time.Duration) error {
 	for id, p := range t.s.People {
 		if p.Agreement == agreement && p.InactiveReason == user.Absent {

@@ -26,7 +26,7 @@ func Run(t *testing.T, open func(t *testing.T) ldapsync.Store) {
 	for name, test := range map[string]func(*suite){
 		"agreement": (*suite).agreement, "people": (*suite).people, "swap": (*suite).swap, "pending": (*suite).pending,
 		"tally": (*suite).tally, "rejects": (*suite).rejects, "managers": (*suite).managers, "managers by key": (*suite).managersByKey, "expiry": (*suite).expiry, "rename": (*suite).rename, "managers of DNs": (*suite).managersOfDNs, "rollback": (*suite).rollback, "try": (*suite).try, "managers of newcomers": (*suite).managersOfNewcomers,
-		"marks": (*suite).marks, "containers": (*suite).containers, "sample": (*suite).sample, "observed absence": (*suite).observe, "leases": (*suite).leases, "orders": (*suite).orders, "excluded": (*suite).excluded,
+		"marks": (*suite).marks, "containers": (*suite).containers, "sample": (*suite).sample, "at least": (*suite).atLeast, "observed absence": (*suite).observe, "leases": (*suite).leases, "orders": (*suite).orders, "excluded": (*suite).excluded,
 	} {
 		t.Run(name, func(t *testing.T) {
 			test(&suite{T: t, store: open(t), seq: map[string]int64{}, now: time.Date(2026, 11, 24, 2, 0, 0, 0, time.UTC)})
@@ -235,7 +235,7 @@ func (s *suite) tally() {
 		Applied: []roster.Loss{loss(1, roster.LossAbsent, "", s.now, false), loss(1, roster.LossAbsent, "", s.now.Add(time.Minute), false), loss(2, roster.LossAbsent, "", s.now, true),
 			loss(2, roster.LossDisabled, "", s.now, false), loss(3, roster.LossAbsent, "", s.now.Add(-time.Hour), false)}})
 	var got roster.Tally
-	s.read(func(tx ldapsync.Reader) (err error) { got, err = tx.SyncTally("corp", s.now); return err })
+	s.read(func(tx ldapsync.Reader) (err error) { got, err = tx.SyncTally("corp", s.now, 0); return err })
 	m := func(k roster.Kind, f user.Field) roster.Measure { return roster.Measure{Kind: k, Field: f} }
 	if got.Active != 2 || got.Total != 3 || !maps.Equal(got.Pending, map[roster.Measure]int{m(roster.LossBlank, user.FieldMail): 2, m(roster.LossBlank, user.FieldManager): 1}) ||
 		!maps.Equal(got.Applied, map[roster.Measure]int{m(roster.LossAbsent, ""): 1, m(roster.LossDisabled, ""): 1}) {
@@ -436,7 +436,7 @@ func (s *suite) rename() {
 		return tx.SyncRejects("new", func(roster.Reject) error { rejects++; return nil })
 	})
 	var t roster.Tally
-	s.read(func(tx ldapsync.Reader) (err error) { t, err = tx.SyncTally("new", s.now); return err })
+	s.read(func(tx ldapsync.Reader) (err error) { t, err = tx.SyncTally("new", s.now, 0); return err })
 	if p := s.all(1)["a"]; p.Agreement != "new" || len(s.pendingOf("new", "")) != 1 || len(s.pendingOf("corp", "")) != 0 || rejects != 1 || t.Total != 2 || len(t.Applied) != 1 {
 		s.Errorf("renamed: %+v, %d rejects, %+v", p, rejects, t)
 	}
