@@ -72,6 +72,7 @@ type fullFeed struct {
 
 	sync           *refresh // not nil: by content synchronization
 	refreshDeletes bool     // as the server ended it
+	unfit          error    // the feed knows entries by other ids
 	doubtful       *spool   // messages of containers that may be people
 
 	// Of the goroutine that reads.

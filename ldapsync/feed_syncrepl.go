@@ -1,6 +1,7 @@
 package ldapsync
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -118,7 +119,7 @@ func (f *fullFeed) refreshAll(ctx context.Context) error {
 	case err != nil:
 		return err
 	}
-	return nil
+	return f.unfit
 }
 
 // unfit tells whether an error says that a feed is not to be had: the server
@@ -136,8 +137,8 @@ func (f *fullFeed) syncEntry(e *tap.Entry) error {
 	if s.State != tap.Add && s.State != tap.Modify {
 		return fmt.Errorf("%w: an entry of sync state %d where everything was asked for", tap.ErrProtocol, s.State)
 	}
-	if err := f.c.checkSyncKey(e, s.key); err != nil {
-		return err
+	if f.unfit = cmp.Or(f.unfit, f.c.checkSyncKey(e, s.key)); f.unfit != nil {
+		return nil // an error here would end the connection
 	}
 	f.sync.entry(s.State, "")
 	if !s.holder {
@@ -189,6 +190,7 @@ type syncReader struct {
 	m     *mapper
 	s     *refresh
 	yield func(Mention) error
+	unfit error // the feed knows entries by other ids
 }
 
 // entry takes an entry.
@@ -209,8 +211,8 @@ func (r *syncReader) entry(e *tap.Entry) (syncEntry, error) {
 		// that are operational, the key and the lock among them, are missing.
 		return s, r.yield(Mention{What: EntryTouched, Key: key})
 	}
-	if err := r.c.checkSyncKey(e, s.key); err != nil {
-		return s, err
+	if r.unfit = cmp.Or(r.unfit, r.c.checkSyncKey(e, s.key)); r.unfit != nil {
+		return s, nil
 	}
 	if s.holder {
 		if err := r.yield(Mention{What: Container, Key: key, DN: normalDN(string(e.DN))}); err != nil {
@@ -278,6 +280,8 @@ func (c *Client) refreshChanges(ctx context.Context, q Query, yield func(Mention
 	switch {
 	case err != nil:
 		return Outcome{}, c.explainSync(err)
+	case r.unfit != nil:
+		return Outcome{}, r.unfit
 	case !ended:
 		return Outcome{}, fmt.Errorf("%w: the server answered without content synchronization", ErrUnfit)
 	}
@@ -351,6 +355,9 @@ func (p *persisting) entry(e *tap.Entry) error {
 	if err != nil {
 		return err
 	}
+	if p.unfit != nil {
+		return p.unfit
+	}
 	return p.cookie(s.Cookie)
 }
 
@@ -366,6 +373,9 @@ func (p *persisting) info(m *tap.Intermediate) error {
 	info, done, err := p.syncReader.info(m)
 	if err != nil {
 		return err
+	}
+	if p.unfit != nil {
+		return p.unfit
 	}
 	if !done || p.refreshed {
 		return p.cookie(info.Cookie)

@@ -354,3 +354,67 @@ func TestFollowersHandOver(t *testing.T) {
 	d.Set(uid(d, 1), "sn", "Two")
 	two.await("changed", two.has("u000001", func(p *roster.Person) bool { return p.LastName == "Two" }))
 }
+
+// Where nothing tells what changes, each interval is one synchronization.
+func TestFollowByIntervals(t *testing.T) {
+	d := lab.NewSlapd(t, lab.Config{Users: 20})
+	f := newFollowing(t, d)
+	f.o.Agreement.Interval = 20 * time.Millisecond
+	f.start()
+	f.await("there", f.has("u000020", active))
+	d.Set(uid(d, 1), "sn", "One")
+	f.await("changed", f.has("u000001", func(p *roster.Person) bool { return p.LastName == "One" }))
+	d.Stop()
+	f.await("a failure", func() bool { f.mu.Lock(); defer f.mu.Unlock(); return len(f.failures) > 0 })
+	d.Start()
+	d.Set(uid(d, 1), "sn", "Two")
+	f.await("changed", f.has("u000001", func(p *roster.Person) bool { return p.LastName == "Two" }))
+	if f.follows() {
+		t.Error("there is nothing to follow")
+	}
+}
+
+// Rule 30: one full answer at a time a server.
+func TestOneFullAnswerAtATimeAServer(t *testing.T) {
+	d := newProvider(t, 5, 1000)
+	b := realBench(t, d)
+	b.o.Now = nil
+	name := "reading all of " + strings.Replace(d.TLSAddr(), "127.0.0.1", "localhost", 1)
+	lease := func(f func(ldapsync.Writer) error) {
+		t.Helper()
+		if err := b.store.Write(t.Context(), f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lease(func(tx ldapsync.Writer) error {
+		_, err := tx.SyncLease(name, "another", time.Now(), time.Now().Add(time.Minute))
+		return err
+	})
+	ended := make(chan error, 1)
+	go func() { _, err := ldapsync.Sync(t.Context(), b.o); ended <- err }()
+	await(t, "waiting", func() bool {
+		select {
+		case err := <-ended:
+			t.Fatalf("it did not wait: %v", err)
+		default:
+		}
+		return b.leased("agreement corp")
+	})
+	if b.store.User("u000001") != nil {
+		t.Error("it did not wait")
+	}
+	lease(func(tx ldapsync.Writer) error { return tx.SyncRelease(name, "another") })
+	if err := <-ended; err != nil || b.store.User("u000001") == nil {
+		t.Errorf("%v", err)
+	}
+}
+
+// leased tells whether somebody has a lease.
+func (b *bench) leased(name string) bool {
+	other := ""
+	b.store.Write(b.t.Context(), func(tx ldapsync.Writer) (err error) {
+		other, err = tx.SyncLease(name, "a test", time.Now(), time.Now())
+		return errors.Join(err, errors.New("only asking"))
+	})
+	return other != ""
+}

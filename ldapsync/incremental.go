@@ -40,7 +40,7 @@ func (r *run) read(ctx context.Context) error {
 			err = r.storeError("writing what the directory says", commitErr)
 		}
 		switch {
-		case errors.Is(err, ErrUnfit):
+		case errors.Is(err, ErrUnfit) && !r.unfit[c.feed.Name]:
 			return r.without(ctx, c.feed, err)
 		case errors.Is(err, ErrCookie):
 			c.mark, c.why = nil, err.Error()
@@ -372,6 +372,8 @@ func (r *run) everything(ctx context.Context, c choice) error {
 	begun := time.Now()
 	r.since, r.complete = nil, true
 	r.rejects = make(map[rawKey]bool)
+	clear(r.batch)
+	r.order = r.order[:0]
 	r.seen.reset()
 	r.result.Unchanged = 0 // they come again
 	if err := r.loadIndex(ctx); err != nil {
@@ -379,7 +381,7 @@ func (r *run) everything(ctx context.Context, c choice) error {
 	}
 	r.result.Full = true
 	err = r.entries(ctx, c)
-	if errors.Is(err, ErrUnfit) {
+	if errors.Is(err, ErrUnfit) && c.feed.Name != FeedFull {
 		return r.without(ctx, c.feed, err)
 	}
 	if err != nil {
@@ -486,6 +488,8 @@ func (e *ending) keepFeed(state *roster.Agreement) error {
 	state.Context = e.context(state.Context)
 	if e.result.Full {
 		state.FullAt = e.o.Now()
+	}
+	if e.result.Full && e.result.Feed != FeedFull {
 		if err := e.tx.SyncSetContainers(state.Name, e.run.holders); err != nil {
 			return err
 		}

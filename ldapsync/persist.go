@@ -215,6 +215,7 @@ func (w *following) takeIn(ctx context.Context, p parcel) error {
 	}
 	r.dir, r.facts, r.since = w.dir, w.facts, newSince()
 	r.result.Server, r.result.Feed, r.quiet = w.facts.Server, w.feed.Name, true
+	defer r.writes.commit(r) // what came before an error is true all the same
 	begun := time.Now()
 	why, err := w.digest(ctx, r, p)
 	r.result.Duration = time.Since(begun)

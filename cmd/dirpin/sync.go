@@ -29,7 +29,7 @@ the guard allows, nobody loses anything and the exit code is 3.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return runSync(cmd.Context(), a, args, o) },
 	}
 	f := cmd.Flags()
-	f.BoolVar(&o.full, "full", false, "compare every field, not only what changed")
+	f.BoolVar(&o.full, "full", false, "read everything, and compare every field")
 	f.BoolVar(&o.dryRun, "dry-run", false, "say what would change, and change nothing")
 	f.BoolVar(&o.acceptRemovals, "accept-removals", false, "apply what the guard holds, this once")
 	f.BoolVar(&o.adoptKeys, "adopt-keys", false, "entries with new keys and known user ids are the same people, this once")
@@ -157,18 +157,23 @@ type syncJSON struct {
 	Refused     int    `json:"refused"`
 	Pending     int    `json:"pending"`
 	Rate        int    `json:"entries_per_second"`
+	Feed        string `json:"feed"` // full, syncrepl, dirsync, usn
+	Full        bool   `json:"full"` // everything was read
 }
 
 func (a *app) printSync(r ldapsync.Result, enc *json.Encoder) {
 	if a.json {
-		enc.Encode(syncJSON{r.Agreement, r.Added, r.Updated, r.Unchanged, r.Deactivated, r.Returned, r.Removed, r.Refused, r.Pending, int(r.EntriesPerSecond())})
+		enc.Encode(syncJSON{r.Agreement, r.Added, r.Updated, r.Unchanged, r.Deactivated, r.Returned, r.Removed, r.Refused, r.Pending, int(r.EntriesPerSecond()), r.Feed, r.Full})
 	} else {
-		note := ""
+		note, how := "", r.Feed
+		if r.Full && r.Feed != ldapsync.FeedFull {
+			how += ", everything"
+		}
 		if r.DryRun {
 			note = " Dry run: nothing was changed."
 		}
-		fmt.Fprintf(a.out, "%s: added %d, updated %d, unchanged %d, deactivated %d, returned %d, removed %d, refused %d, pending %d (%d entries from %s, %.0f/s).%s\n",
-			r.Agreement, r.Added, r.Updated, r.Unchanged, r.Deactivated, r.Returned, r.Removed, r.Refused, r.Pending, r.Entries, r.Server, r.EntriesPerSecond(), note)
+		fmt.Fprintf(a.out, "%s: added %d, updated %d, unchanged %d, deactivated %d, returned %d, removed %d, refused %d, pending %d (%d entries from %s, %s, %.0f/s).%s\n",
+			r.Agreement, r.Added, r.Updated, r.Unchanged, r.Deactivated, r.Returned, r.Removed, r.Refused, r.Pending, r.Entries, r.Server, how, r.EntriesPerSecond(), note)
 	}
 	for _, h := range r.Held {
 		fmt.Fprintf(a.err, "dirpin: %s: held: %s\n", r.Agreement, h)
