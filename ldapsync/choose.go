@@ -27,6 +27,7 @@ type choice struct {
 	feed Feed         // FeedFull: no other
 	mark *roster.Mark // where the feed goes on; nil: nowhere
 	why  string       // not "": why everything is read
+	held bool         // only because losses wait for the guard
 }
 
 // choose says how the directory is asked: by the best feed that has somewhere
@@ -80,6 +81,7 @@ func (r *run) goOn(tx Reader, f Feed) (choice, error) {
 		c.mark = &m
 		if c.why = r.whyFull(); c.why == "" {
 			c.why, err = r.whyHeld(tx)
+			c.held = c.why != ""
 		}
 	}
 	return c, err

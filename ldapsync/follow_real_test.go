@@ -180,6 +180,30 @@ func TestFollowContainers(t *testing.T) {
 	}
 }
 
+// Rule 13: while everything has to be read no cookie passes what is not stored.
+func TestFollowerThatEndsBeforeEverythingIsRead(t *testing.T) {
+	d := newProvider(t, 20, 1000)
+	f := newFollowing(t, d)
+	f.o.Debounce = time.Hour
+	d.Add("ou=a,"+d.Base, map[string][]string{"objectClass": {"organizationalUnit"}})
+	d.Add("uid=below,ou=a,"+d.Base, map[string][]string{"objectClass": {"inetOrgPerson"}, "cn": {"x"}, "sn": {"x"}})
+	f.start()
+	f.await("following", f.follows)
+	d.Rename("ou=a,"+d.Base, "ou=b", "")
+	quiet := time.Now()
+	f.await("past the container", func() bool { return time.Since(quiet) > 200*time.Millisecond })
+	d.Set(uid(d, 1), "sn", "One")
+	f.await("past the change", func() bool { return time.Since(quiet) > 400*time.Millisecond })
+	f.stop()
+	b := f.bench
+	b.o.Now = time.Now
+	if _, err := ldapsync.Run(t.Context(), b.o); err != nil {
+		t.Fatal(err)
+	}
+	b.want("below", func(p *roster.Person) bool { return p.DN == "uid=below,ou=b,"+d.Base })
+	b.want("u000001", func(p *roster.Person) bool { return p.LastName == "One" })
+}
+
 // Rule 15: a quiet connection is no dead one.
 func TestFollowLivesThroughQuietTimes(t *testing.T) {
 	d := newProvider(t, 5, 1000)
@@ -267,6 +291,54 @@ func TestObservedTimePassesWhileFollowing(t *testing.T) {
 	f.await("dead for a while", func() bool { return time.Since(quiet) > 500*time.Millisecond })
 	if now := f.store.User("u000001").Absent; now-was > 100*time.Millisecond {
 		t.Errorf("absent for %v more while nobody could see it", now-was)
+	}
+}
+
+// Who adopts a user takes the cookie away, and everything is to be read.
+func TestFollowWithoutItsCookie(t *testing.T) {
+	d := newProvider(t, 20, 1000)
+	f := newFollowing(t, d)
+	f.start()
+	f.await("following", f.follows)
+	err := f.store.Write(t.Context(), func(tx ldapsync.Writer) error {
+		return tx.SyncSaveMark(roster.Mark{Agreement: "corp", Feed: "syncrepl"}) // as good as none
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Set(uid(d, 1), "sn", "One")
+	f.await("everything read again", func() bool { return f.fulls() == 2 })
+	d.Set(uid(d, 1), "sn", "Two")
+	f.await("changed", f.has("u000001", func(p *roster.Person) bool { return p.LastName == "Two" }))
+}
+
+// What the guard holds does not keep other changes waiting.
+func TestFollowWhileSomethingIsHeld(t *testing.T) {
+	d := newProvider(t, 30, 1000)
+	f := newFollowing(t, d)
+	f.start()
+	f.await("following", f.follows)
+	for n := 1; n <= 10; n++ {
+		d.Delete(uid(d, n))
+	}
+	f.await("held", func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return len(f.runs) > 0 && len(f.runs[len(f.runs)-1].Held) > 0
+	})
+	f.stop()
+	f.start()
+	f.await("following", f.follows)
+	d.Set(uid(d, 20), "sn", "Twenty")
+	f.await("changed", f.has("u000020", func(p *roster.Person) bool { return p.LastName == "Twenty" }))
+	inactive := 0
+	for n := 1; n <= 10; n++ {
+		if !f.has(fmt.Sprintf("u%06d", n), active)() {
+			inactive++
+		}
+	}
+	if inactive > 3 {
+		t.Errorf("%d have left: the guard lets 3 through", inactive)
 	}
 }
 

@@ -122,7 +122,7 @@ func (w *following) query(ctx context.Context) (q Query, err error) {
 	var sample []roster.Person
 	err = w.o.Store.Read(ctx, func(tx Reader) error {
 		c, err := r.choose(tx)
-		if err != nil || c.mark == nil || c.feed.Name != FeedSyncrepl || c.why != "" {
+		if err != nil || c.mark == nil || c.feed.Name != FeedSyncrepl || c.why != "" && !c.held {
 			return err
 		}
 		w.feed = c.feed
@@ -260,8 +260,8 @@ func (w *following) digest(ctx context.Context, r *run, p parcel) (why string, e
 	if p.refresh != nil {
 		o = *p.refresh
 	}
-	if o.Cookie, err = w.joined(ctx, p, o.Cookie); err != nil {
-		return "", err
+	if o.Cookie, err = w.joined(ctx, p, o.Cookie); err != nil || o.Cookie == nil {
+		return "the cookie was taken away", err
 	}
 	if why, err = r.verdict(ctx, w.feed, o); err != nil || why != "" {
 		return why, err
@@ -269,14 +269,15 @@ func (w *following) digest(ctx context.Context, r *run, p parcel) (why string, e
 	return "", r.finish(ctx)
 }
 
-// joined returns the cookie that stands for what is stored and for the parcel.
+// joined returns the cookie that stands for what is stored and for the parcel;
+// nil where none is stored any more: then somebody wants everything to be read.
 func (w *following) joined(ctx context.Context, p parcel, refresh []byte) (cookie []byte, err error) {
 	var m roster.Mark
 	err = w.o.Store.Read(ctx, func(tx Reader) (err error) {
 		m, err = tx.SyncMark(w.o.Agreement.Name, w.feed.Name, w.feed.Provider)
 		return err
 	})
-	if err != nil {
+	if err != nil || m.Checksum == 0 {
 		return nil, err
 	}
 	cookie = m.Cookie

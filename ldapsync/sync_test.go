@@ -502,6 +502,25 @@ func TestWitnessCatchesAnIncompleteAnswer(t *testing.T) {
 	b.want("u4", func(p *roster.Person) bool { return p.Status == user.Active })
 }
 
+// What was held has no second witness. It needs one before the guard lets it
+// through, and whom that finds loses nothing by what waited.
+func TestHeldLossesAreWitnessedBeforeTheyApply(t *testing.T) {
+	b := newBench(t).people(1, 30)
+	b.sync("added 30")
+	for n := 1; n <= 4; n++ {
+		b.dir.hidden[key(n)] = true
+	}
+	b.sync("unchanged 26, pending 4, held 1")
+	if b.dir.asked != 0 {
+		t.Errorf("asked %d times about what is held anyway", b.dir.asked)
+	}
+	b.o.Agreement.Guard.MaxDeactivate = config.Limit{N: 50, Percent: true}
+	b.sync("unchanged 26, missed 4")
+	for n := 1; n <= 4; n++ {
+		b.want(fmt.Sprintf("u%d", n), func(p *roster.Person) bool { return p.Status == user.Active })
+	}
+}
+
 func TestUserIDSwapsChainsAndConflicts(t *testing.T) {
 	b := newBench(t).people(1, 60)
 	b.sync("added 60")
