@@ -24,7 +24,7 @@ func (w *world) actions() map[string]func(*rapid.T) {
 		"run": w.runFile, "run 2": w.runFile, "run 3": w.runFile, "go on": w.goOn, "go on 2": w.goOn, "retry": w.retry, "retry 2": w.retry,
 		"cancel": w.cancelJob, "release": w.release, "kill": w.killOne, "kill 2": w.killOne, "interrupt": w.interrupt,
 		"phone": w.phone, "sync": w.sync, "sync 2": w.sync, "reckless sync": w.recklessSync, "protect": w.protect,
-		"copy": w.copyAside, "restore": w.restore, "release restored": w.releaseRestored,
+		"copy": w.copyAside, "restore": w.restore, "release restored": w.releaseRestored, "drill": w.drill,
 		"break": w.breakDatabase, "mend": w.mend, "bad row": w.badRow, "take over": w.unlock,
 		"clock": w.moveClock, "keys": w.rotateKeys, "doctor": w.doctor, "wait": func(*rapid.T) {}, "misfortune": w.misfortune,
 	}
@@ -138,8 +138,11 @@ func (w *world) runFile(rt *rapid.T) {
 		rt.Skip()
 	}
 	at, nth := doom(rt)
-	file := w.jobFile(rt)
-	w.start("run "+strings.ReplaceAll(strings.TrimSpace(file), "\n", "; "), at, nth, true, func(ctx context.Context, p *process) error {
+	w.startFile(w.jobFile(rt), at, nth)
+}
+
+func (w *world) startFile(file, at string, nth int) *process {
+	return w.start("run "+strings.ReplaceAll(strings.TrimSpace(file), "\n", "; "), at, nth, true, func(ctx context.Context, p *process) error {
 		s, err := Load(filepath.Join(w.dir, fmt.Sprintf("job%d.yaml", w.jobs)), []byte(file), w.cfg.Watch[0].Lists, ParseOptions{
 			Now: w.now(), Foreground: true, PlainAllowed: true, Credentials: p.cfg.Credentials, Agreements: p.cfg.Agreements,
 			CheckGiven: CheckGivenBy(&p.cfg.Credentials), OpenSealed: p.ring.OpenSealed})
@@ -187,7 +190,11 @@ func (w *world) goOn(rt *rapid.T) {
 	}
 	j := w.pick(rt, func(j *seenJob) bool { return j.stage != store.StageClosed })
 	at, nth := doom(rt)
-	w.start(fmt.Sprintf("go on with job %d", j.id), at, nth, true, func(ctx context.Context, p *process) error { return p.runJob(ctx, j.id) })
+	w.startGoOn(j.id, at, nth)
+}
+
+func (w *world) startGoOn(job int64, at string, nth int) *process {
+	return w.start(fmt.Sprintf("go on with job %d", job), at, nth, true, func(ctx context.Context, p *process) error { return p.runJob(ctx, job) })
 }
 
 func (w *world) retry(rt *rapid.T) {

@@ -182,6 +182,15 @@ func (p *process) kill(where string) {
 	}
 }
 
+// within waits for the process, and kills it when that takes too long.
+func (p *process) within(d time.Duration) {
+	select {
+	case <-p.done:
+	case <-time.After(d):
+		p.kill("because it takes so long")
+	}
+}
+
 // living returns the processes that are neither dead nor done.
 func (w *world) living() []*process {
 	var ps []*process

@@ -99,6 +99,27 @@ func (w *world) releaseRestored(rt *rapid.T) {
 	w.letGo()
 }
 
+// drill restores the database to before a job, or to its middle, and lets the
+// job go on.
+func (w *world) drill(rt *rapid.T) {
+	if len(w.living()) > 0 || w.jobs >= 5 || !w.broken.IsZero() || w.bad != 0 || !w.restored.IsZero() {
+		rt.Skip()
+	}
+	file := w.jobFile(rt)
+	at := rapid.SampledFrom([]string{"opening", "written", "pushed"}).Draw(rt, "copied at")
+	w.startFile(file, at, 1).within(5 * time.Minute)
+	w.copyAside(rt)
+	job := w.pick(rt, func(j *seenJob) bool { return j.stage != store.StageClosed })
+	w.startGoOn(job.id, "", 0).within(5 * time.Minute)
+	w.pause(rt)
+	w.restore(rt)
+	for range 2 {
+		<-w.letGo().done
+		w.sit(10 * time.Minute)
+	}
+	w.startGoOn(job.id, "", 0)
+}
+
 func (w *world) letGo() *process {
 	return w.start("release --restored", "", 0, false, func(ctx context.Context, p *process) error {
 		if err := p.env.EnterToLook(ctx); err != nil {

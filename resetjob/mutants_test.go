@@ -82,7 +82,7 @@ func (m mutant) run(t *testing.T) (string, bool) {
 		}
 	}
 	out, err := exec.Command("go", "test", "-overlay", overlay, "-vet=off", "-count=1", "-run", "^TestModel$", ".",
-		"-rapid.checks=3000", "-rapid.nofailfile", "-rapid.shrinktime=3s").CombinedOutput()
+		"-rapid.checks=1500", "-rapid.nofailfile", "-rapid.shrinktime=3s").CombinedOutput()
 	if strings.Contains(string(out), "[build failed]") || strings.Contains(string(out), "[setup failed]") {
 		t.Fatalf("%s: the mutant does not build:\n%s", m.name, out)
 	}
