@@ -20,6 +20,10 @@ func (r *runner) apply(g *group) {
 		gone[w] = true
 	}
 	r.settled = without(r.settled, gone)
+	r.noted(g)
+	for _, w := range g.back {
+		w.cut = false
+	}
 	clear(gone)
 	for _, ws := range [][]*work{g.finished, g.launch, g.again} {
 		for _, w := range ws {

@@ -154,7 +154,10 @@ func (g *group) journal(tx *store.Tx, w *work, v *verdict) error {
 		if err != nil {
 			return fmt.Errorf("opening the request of item %d: %w", w.item.Seq, err)
 		}
-		j.Body = l.Body
+		j.Body, j.Note = l.Body, l.Note
+		if w.attempt.Note, err = voicemail.ParseNote(l.Note); err != nil {
+			return fmt.Errorf("item %d: %w", w.item.Seq, err)
+		}
 	} else {
 		if j.RequestID == "" {
 			j.RequestID = voicemail.NewRequestID()
@@ -162,12 +165,20 @@ func (g *group) journal(tx *store.Tx, w *work, v *verdict) error {
 		req := voicemail.Request{ID: j.RequestID, Job: r.job.ID, Item: w.item.Seq, Voicemail: v.system.Name(), User: w.user, PIN: l.value,
 			Settings: voicemail.Settings(r.def.Reset.Settings)}
 		w.attempt = req.Attempt()
+		if v.system.KeepsNotes() {
+			var err error
+			if w.mailbox, err = tx.Mailbox(v.system.Name(), w.item.UserRef, w.user.UserID); err != nil {
+				return err
+			}
+			w.attempt.Note = voicemail.Note{Unsent: true, Mailbox: w.mailbox}
+			j.Note = w.attempt.Note.String()
+		}
 		j.Body = r.key.SealValue(nil, legContext("body", r.job.ID, w.item.Seq), w.attempt.Body)
 	}
 	if err := tx.Journal(j); err != nil {
 		return err
 	}
-	w.sent, w.leg, w.system = j, l, v.system
+	w.sent, w.leg, w.system, w.asking = j, l, v.system, ""
 	w.prior = voicemail.History{Attempts: l.Attempts, Lost: l.Lost}
 	for i := range w.vs {
 		if other := &w.vs[i]; !other.todo() && w.of(other.kind).todo() {
@@ -191,7 +202,11 @@ func (g *group) resume(tx *store.Tx, w *work) error {
 		w.user, w.since = s.User, map[string]store.Changed{store.PIN: s.PIN, store.Password: s.Password}
 	}
 	w.vs = r.decide(w, s, g.history)
-	why := r.notAgain(tx, w, s)
+	why, ask := r.notAgain(tx, w, s)
+	w.asking = ""
+	if ask && w.system.KeepsNotes() {
+		w.asking, why = "the push was cut and is not repeated: "+why, ""
+	}
 	if why == "" {
 		return nil
 	}
@@ -199,38 +214,65 @@ func (g *group) resume(tx *store.Tx, w *work) error {
 	return g.end(tx, w)
 }
 
+// unsend takes a leg out of the journal that was cut before anything of it
+// left, and claims its item as if nothing had been. Where the job has ended
+// since, the item is not run.
+func (g *group) unsend(tx *store.Tx, w *work) error {
+	if err := tx.Unjournal(w.item.Sent); err != nil {
+		return err
+	}
+	w.of(w.item.Sent.Kind).RequestID = w.item.Sent.RequestID
+	g.back = append(g.back, w)
+	if !g.r.settling {
+		return g.claimed(w, g.claim(tx, w))
+	}
+	if s := g.subjects[w.item.UserRef]; s != nil {
+		w.user = s.User
+	}
+	w.vs = w.all(outcome.NotRun, outcome.Cancelled, "")
+	return g.claimed(w, g.finish(tx, w))
+}
+
 // notAgain says why a leg that was cut must not be sent again; "" where it may.
-func (r *runner) notAgain(tx *store.Tx, w *work, s *store.Subject) string {
+// If only its age is against it, a system that can tell may still be asked what
+// became of it.
+func (r *runner) notAgain(tx *store.Tx, w *work, s *store.Subject) (why string, ask bool) {
 	j := w.sent
 	v := verdict{kind: j.Kind}
 	if s != nil {
 		r.judge.route(&v, &s.User)
 	}
 	age := tx.Now().Sub(time.UnixMilli(j.FirstAt))
-	switch within := r.env.Config.RecoverWithin; {
+	within := r.env.Config.RecoverWithin
+	switch {
 	case w.err != nil:
-		return w.err.Error()
+		return w.err.Error(), false
 	case s == nil:
-		return "the user was removed"
+		return "the user was removed", false
 	case s.User.UserID != w.item.UserID || s.User.Key != j.EntryKey:
-		return "the user is another one than it was"
+		return "the user is another one than it was", false
 	case r.judge.protect != nil && r.judge.protect.Match(&s.User):
-		return "the user is protected now"
+		return "the user is protected now", false
 	case v.system == nil || v.system.Name() != j.System:
-		return "the user now belongs to another voicemail system"
-	case age > within || age < 0:
-		return fmt.Sprintf("it was first sent %s ago, and recover_within is %s", age.Round(time.Second), within)
+		return "the user now belongs to another voicemail system", false
 	case s.Of(j.Kind).Job > r.job.Since() && s.Of(j.Kind).Job != r.job.ID:
-		return fmt.Sprintf("job %d has changed it since", s.Of(j.Kind).Job)
+		return fmt.Sprintf("job %d has changed it since", s.Of(j.Kind).Job), false
 	}
 	body, err := r.key.OpenValue(legContext("body", r.job.ID, w.item.Seq), j.Body)
 	if err == nil {
 		w.attempt, err = voicemail.NewAttempt(body)
 	}
-	if err != nil {
-		return err.Error()
+	if err == nil {
+		w.attempt.Note, err = voicemail.ParseNote(j.Note)
 	}
-	return ""
+	if err != nil {
+		return err.Error(), false
+	}
+	w.mailbox = w.attempt.Note.Mailbox
+	if age > within || age < 0 {
+		return fmt.Sprintf("it was first sent %s ago, and recover_within is %s", age.Round(time.Second), within), true
+	}
+	return "", false
 }
 
 // named returns the system of that name; nil where it is not configured any

@@ -25,6 +25,7 @@ const (
 type group struct {
 	r       *runner
 	settled []*work // to be finished, or given back
+	notes   []*noting
 	claims  []*work
 
 	subjects map[int64]*store.Subject // of the claims, as they are now
@@ -35,6 +36,7 @@ type group struct {
 	counts   store.Counts
 	failures int64
 	launch   []*work // journalled now, to be pushed
+	back     []*work // cut, and taken out of the journal: nothing had left
 	finished []*work
 	again    []*work // settled, with another leg to be pushed
 	waiting  map[*work]time.Time
@@ -68,8 +70,11 @@ func (r *runner) carryOut(g *group) error {
 		return nil
 	case errors.Is(err, store.ErrFenced), errors.Is(err, store.ErrStale):
 		return fmt.Errorf("%w: %w", errNotOurs, err)
-	case store.IsRowFault(err) && len(g.settled)+len(g.claims) > 1:
+	case store.IsRowFault(err) && len(g.settled)+len(g.claims)+len(g.notes) > 1:
 		return r.halve(g)
+	case store.IsRowFault(err) && len(g.notes) == 1:
+		r.refuse(g.notes[0], err)
+		return nil
 	case store.IsRowFault(err) && len(g.claims) == 1 && g.claims[0].err == nil && !g.claims[0].cut:
 		// Nothing was sent: it ends as failed, with that reason.
 		g.claims[0].err = err
@@ -83,6 +88,9 @@ func (r *runner) halve(g *group) error {
 	var parts []*group
 	for _, ws := range halves(g.settled) {
 		parts = append(parts, &group{r: r, settled: ws})
+	}
+	for _, ns := range halves(g.notes) {
+		parts = append(parts, &group{r: r, notes: ns})
 	}
 	for _, ws := range halves(g.claims) {
 		parts = append(parts, &group{r: r, claims: ws})
@@ -98,11 +106,11 @@ func (r *runner) halve(g *group) error {
 	return nil
 }
 
-func halves(ws []*work) [][]*work {
+func halves[T any](ws []T) [][]T {
 	if len(ws) < 2 {
-		return [][]*work{ws}[:len(ws)]
+		return [][]T{ws}[:len(ws)]
 	}
-	return [][]*work{ws[:len(ws)/2], ws[len(ws)/2:]}
+	return [][]T{ws[:len(ws)/2], ws[len(ws)/2:]}
 }
 
 // owes tells whether there are results that could not be written yet.
@@ -126,6 +134,12 @@ func (r *runner) postpone(g *group, err error) error {
 			}
 		}
 	}
+	for _, n := range g.notes {
+		n.ready = at
+		if n.tries++; n.tries == commitTries {
+			return fmt.Errorf("noting the mailbox of %s: %w", n.w.item.UserID, err)
+		}
+	}
 	r.env.Log.Error("writing results: trying again in a second", "job", r.job.ID, "error", err)
 	return nil
 }
@@ -138,6 +152,11 @@ func (r *runner) gather() *group {
 	for _, w := range r.settled {
 		if len(g.settled) < maxGroup && !w.ready.After(now) {
 			g.settled = append(g.settled, w)
+		}
+	}
+	for _, n := range r.noting {
+		if len(g.notes) < maxGroup && !n.ready.After(now) {
+			g.notes = append(g.notes, n)
 		}
 	}
 	if r.stopping() || r.owes(now) || r.starved() {
@@ -180,12 +199,12 @@ func (r *runner) rooms() (left map[*voicemail.System]int, most int) {
 	return left, max(most, hashAhead)
 }
 
-func (g *group) empty() bool { return len(g.settled) == 0 && len(g.claims) == 0 }
+func (g *group) empty() bool { return len(g.settled)+len(g.notes)+len(g.claims) == 0 }
 
 // write may be called again after it failed: it keeps nothing of before.
 func (g *group) write(tx *store.Tx) error {
 	g.counts, g.failures = store.Counts{}, 0
-	g.launch, g.finished, g.again, g.full = nil, nil, nil, nil
+	g.launch, g.back, g.finished, g.again, g.full = nil, nil, nil, nil, nil
 	g.results = store.NewResults(g.r.job.ID)
 	g.waiting, g.ahead = make(map[*work]time.Time), make(map[*voicemail.System]int)
 	if err := g.fence(tx); err != nil {
@@ -193,6 +212,11 @@ func (g *group) write(tx *store.Tx) error {
 	}
 	for _, w := range g.settled {
 		if err := g.settle(tx, w); err != nil {
+			return err
+		}
+	}
+	for _, n := range g.notes {
+		if err := g.note(tx, n); err != nil {
 			return err
 		}
 	}
@@ -229,15 +253,23 @@ func countsAsFailure(c outcome.Code) bool {
 
 func (g *group) fence(tx *store.Tx) error {
 	seen := make(map[int64]bool)
+	fence := func(b store.Batch) error {
+		if seen[b.N] {
+			return nil
+		}
+		seen[b.N] = true
+		return tx.Fence(b)
+	}
 	for _, ws := range [][]*work{g.settled, g.claims} {
 		for _, w := range ws {
-			if seen[w.batch.N] {
-				continue
-			}
-			seen[w.batch.N] = true
-			if err := tx.Fence(w.batch); err != nil {
+			if err := fence(w.batch); err != nil {
 				return err
 			}
+		}
+	}
+	for _, n := range g.notes {
+		if err := fence(n.w.batch); err != nil {
+			return err
 		}
 	}
 	var err error
@@ -347,6 +379,9 @@ func (g *group) read(tx *store.Tx) error {
 func (g *group) claimOne(tx *store.Tx, w *work) error {
 	// A transaction that failed has left its traces here.
 	w.ended, w.done, w.sent, w.leg, w.outcome, w.system = nil, false, nil, nil, nil, nil
+	if w.cut && w.unsent() {
+		return g.unsend(tx, w)
+	}
 	if w.cut {
 		if err := g.resume(tx, w); err != nil {
 			return err
@@ -359,7 +394,11 @@ func (g *group) claimOne(tx *store.Tx, w *work) error {
 		}
 		return nil
 	}
-	err := g.claim(tx, w)
+	return g.claimed(w, g.claim(tx, w))
+}
+
+// claimed files a work by what its claim came to.
+func (g *group) claimed(w *work, err error) error {
 	var claimed *store.ClaimedError
 	switch {
 	case errors.As(err, &claimed):

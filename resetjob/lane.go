@@ -35,16 +35,25 @@ func (r *runner) push(w *work) {
 	l.ahead++
 	r.inFlight++
 	go func() {
-		l.slots <- struct{}{}
-		out, err := w.system.Push(r.pushes, voicemail.Leg{Attempt: w.attempt, Drawn: w.leg.drawn, Prior: w.prior, Begin: func(voicemail.History) error {
-			r.env.step("push")
-			return r.env.Owner.Fresh()
-		}})
-		<-l.slots
+		out, err := r.send(w)
 		r.env.step("pushed")
 		w.outcome, w.kept = &out, err
 		r.pushed <- w
 	}()
+}
+
+// send makes the attempts, or asks what became of them.
+func (r *runner) send(w *work) (voicemail.Outcome, error) {
+	leg := voicemail.Leg{Attempt: w.attempt, Drawn: w.leg.drawn, Prior: w.prior, Slots: r.lanes[w.system].slots}
+	if w.asking != "" {
+		return w.system.Settle(context.WithoutCancel(r.pushes), leg, w.asking), nil
+	}
+	leg.Begin = func(voicemail.History) error {
+		r.env.step("push")
+		return r.env.Owner.Fresh()
+	}
+	leg.Keep = func(n voicemail.Note) error { return r.keepNote(w, n) }
+	return w.system.Push(r.pushes, leg)
 }
 
 func (r *runner) gotPushed(w *work) {

@@ -357,7 +357,7 @@ func (w *itemWriter) item(seq int64, j *judged, now time.Time) *store.Item {
 			}
 		}
 		if c := j.again[v.kind]; c.lost() {
-			leg.RequestID, leg.System, leg.Attempts, leg.Lost = c.RequestID, c.System, c.Attempts, c.Lost
+			leg.RequestID, leg.System, leg.Attempts, leg.Lost, leg.Note = c.RequestID, c.System, c.Attempts, c.Lost, c.Note
 			leg.Body = w.key.SealValue(nil, legContext("body", w.job, seq), c.body)
 			leg.Value = w.key.SealValue(nil, legContext(v.kind, w.job, seq), c.value)
 		}

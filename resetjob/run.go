@@ -135,6 +135,12 @@ func (e *Env) work(ctx context.Context, l *loaded, progress func(Progress)) erro
 		return e.heldBy(l, l.job.Reason, l.job.HeldCount)
 	}
 	if l.job.Stage == store.StageOpening {
+		if err := e.preflight(ctx, l); err != nil {
+			if refused := new(RefusedError); errors.As(err, &refused) {
+				return e.fail(ctx, l, refused)
+			}
+			return err
+		}
 		err := e.open(ctx, l, func(n int64) {
 			if progress != nil {
 				progress(Progress{Counts: store.Counts{Selected: n}})

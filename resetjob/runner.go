@@ -45,6 +45,9 @@ type runner struct {
 	pushed   chan *work
 	settled  []*work // have an outcome that is not written yet
 	resting  []*work // journalled, to be pushed again later
+	notes    chan *noting
+	noting   []*noting     // notes that are not written yet
+	ended    chan struct{} // closed when nothing is written any more
 
 	settling bool // the job has ended: only what was cut is settled
 	end      ending
@@ -85,6 +88,7 @@ const hashAhead = 64
 
 func (e *Env) newRunner(l *loaded, progress func(Progress)) *runner {
 	r := &runner{env: e, job: l.job, def: l.def, key: l.key, given: l.given,
+		notes: make(chan *noting), ended: make(chan struct{}),
 		judge:   newJudge(l.def, l.people.csv, e.Config, e.Router, e.Ring),
 		limit:   int64(l.def.Limits.Under(e.Config.Limits).MaxFailures),
 		batches: make(map[int64]*hand), lanes: make(map[*voicemail.System]*lane), progress: progress, counts: l.job.Counts}
@@ -117,6 +121,7 @@ func (r *runner) run(ctx context.Context) error {
 	r.pushes = pushes
 	err := r.loop(ctx)
 	close(r.hash)
+	close(r.ended)
 	workers.Wait()
 	if err != nil {
 		stop()
@@ -256,6 +261,8 @@ func (r *runner) await(ctx context.Context) {
 		r.gotHashed(w)
 	case w := <-r.pushed:
 		r.gotPushed(w)
+	case n := <-r.notes:
+		r.noting = append(r.noting, n)
 	case <-timer:
 	case <-done:
 	case <-lost:
@@ -270,6 +277,8 @@ func (r *runner) collect() {
 			r.gotHashed(w)
 		case w := <-r.pushed:
 			r.gotPushed(w)
+		case n := <-r.notes:
+			r.noting = append(r.noting, n)
 		default:
 			return
 		}
@@ -286,6 +295,11 @@ func (r *runner) writable() bool {
 	now := time.Now()
 	for _, w := range r.settled {
 		if !w.ready.After(now) {
+			return true
+		}
+	}
+	for _, n := range r.noting {
+		if !n.ready.After(now) {
 			return true
 		}
 	}
@@ -325,6 +339,9 @@ func (r *runner) nextTime() (time.Time, bool) {
 	later(r.settled)
 	for _, w := range r.resting {
 		sooner(w.ready)
+	}
+	for _, n := range r.noting {
+		sooner(n.ready)
 	}
 	if !r.stopping() {
 		later(r.ready)

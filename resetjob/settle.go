@@ -16,7 +16,7 @@ func (g *group) end(tx *store.Tx, w *work) error {
 	v := find(w.vs, l.Kind)
 	v.result, v.code, v.detail = out.Result, out.Code, out.Detail
 	l.Attempts, l.Lost = out.Attempts, out.Lost
-	l.RequestID, l.System, l.Body = w.sent.RequestID, w.sent.System, w.sent.Body
+	l.RequestID, l.System, l.Body, l.Note = w.sent.RequestID, w.sent.System, w.sent.Body, w.sent.Note
 	if err := g.endLeg(tx, w, v); err != nil {
 		return err
 	}

@@ -35,6 +35,8 @@ type work struct {
 	leg     *leg
 	system  *voicemail.System
 	attempt voicemail.Attempt
+	mailbox string // where earlier jobs have found the user's mailbox there
+	asking  string // why the request is not sent again, but it is asked whether it took effect; "": it is sent
 	prior   voicemail.History
 	outcome *voicemail.Outcome // of the push
 	kept    error              // why the push has no outcome yet
@@ -55,6 +57,13 @@ func newWork(it store.ToDo, b store.Batch) *work {
 		w.legs[i].Leg = it.Legs[i]
 	}
 	return w
+}
+
+// unsent tells whether what was cut is known never to have left: the note that
+// every change waits for was not written yet.
+func (w *work) unsent() bool {
+	note, err := voicemail.ParseNote(w.item.Sent.Note)
+	return err == nil && note.Unsent && w.item.Sent.Lost == 0
 }
 
 func (l *leg) todo() bool { return l.State != store.Final }

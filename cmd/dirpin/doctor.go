@@ -149,11 +149,29 @@ func (c *checkup) voicemail(ctx context.Context, s *session, systems []*voicemai
 		}
 		if lifted {
 			c.say("ok", what, "it denied us before and answers again (%s in %s): it is used again", answer.Result, took)
-			continue
+		} else {
+			c.say("ok", what, "it answers (%s in %s)", answer.Result, took)
 		}
-		c.say("ok", what, "it answers (%s in %s)", answer.Result, took)
+		c.rules(ctx, what, s, sys)
 	}
 	return nil
+}
+
+// rules compares what the system demands of PINs with what is demanded here.
+func (c *checkup) rules(ctx context.Context, what string, s *session, sys *voicemail.System) {
+	p, answer := sys.Policy(ctx)
+	switch {
+	case answer != nil:
+		c.say("warning", what, "its rules for PINs cannot be read: %s", answer.Message)
+	case p != nil:
+		remarks := resetjob.CompareRules(s.cfg.Credentials.PIN, p)
+		for _, r := range remarks {
+			c.say("warning", what, "%s", r)
+		}
+		if len(remarks) == 0 {
+			c.say("ok", what, "a PIN that our policy takes fits each of its %d authentication rules", len(p.Rules))
+		}
+	}
 }
 
 // plain warns of PINs that cross a network as they are.

@@ -82,12 +82,9 @@ func (a *app) router(s *session) (*voicemail.Router, error) {
 	var systems []*voicemail.System
 	for i := range s.cfg.Voicemail {
 		v := &s.cfg.Voicemail[i]
-		var key secret.Value
-		if v.Secret != (config.Secret{}) {
-			var err error
-			if key, err = v.Secret.Resolve(s.ring.OpenSealed); err != nil {
-				return nil, fmt.Errorf("voicemail %s: reading its secret: %w", v.Name, err)
-			}
+		key, err := voicemailSecret(s.ring, v)
+		if err != nil {
+			return nil, err
 		}
 		sys, err := voicemail.New(v, voicemail.Options{Secret: key, Fingerprint: latchFingerprint(s.ring, v, key), Log: a.log})
 		if err != nil {
@@ -96,6 +93,23 @@ func (a *app) router(s *session) (*voicemail.Router, error) {
 		systems = append(systems, sys)
 	}
 	return voicemail.NewRouter(systems...), nil
+}
+
+// voicemailSecret reads what a system is asked with: the secret of a hook, or
+// the password of an account; the zero value where it has none.
+func voicemailSecret(ring *credential.Ring, v *config.Voicemail) (secret.Value, error) {
+	reference, what := v.Secret, "secret"
+	if v.Type == "unity" {
+		reference, what = v.Password, "password"
+	}
+	if reference == (config.Secret{}) {
+		return secret.Value{}, nil
+	}
+	key, err := reference.Resolve(ring.OpenSealed)
+	if err != nil {
+		return key, fmt.Errorf("voicemail %s: reading its %s: %w", v.Name, what, err)
+	}
+	return key, nil
 }
 
 // latchFingerprint changes with everything that may be why a system denied us.

@@ -41,6 +41,7 @@ type Leg struct {
 	RequestID string // "" until it is journalled
 	System    string
 	Body      []byte // the exact request, sealed under the job's key; kept where an answer was lost
+	Note      string // what was known of the mailbox then
 	Attempts  int
 	Lost      int
 }
@@ -73,8 +74,8 @@ func (t *Tx) AddItem(job int64, it *Item) error {
 // keepRequest keeps with a leg what was sent, or may have been: it is sent
 // again under the same id or not at all.
 func (t *Tx) keepRequest(job, seq int64, l *Leg) error {
-	_, err := t.exec("UPDATE legs SET request_id = ?, system = ?, body = ?, attempts = ?, lost = ? WHERE job = ? AND seq = ? AND kind = ?",
-		l.RequestID, l.System, l.Body, l.Attempts, l.Lost, job, seq, l.Kind)
+	_, err := t.exec("UPDATE legs SET request_id = ?, system = ?, body = ?, attempts = ?, lost = ?, note = ? WHERE job = ? AND seq = ? AND kind = ?",
+		l.RequestID, l.System, l.Body, l.Attempts, l.Lost, l.Note, job, seq, l.Kind)
 	return err
 }
 
@@ -120,9 +121,9 @@ type ToDo struct {
 // behind seq after.
 func (t *Tx) ToDo(job, after, last int64, limit int) ([]ToDo, error) {
 	rows, err := t.rows(`SELECT i.seq, coalesce(i.user_ref, 0), i.user_id,
-			l.kind, l.state, l.result, l.code, l.value, l.request_id, l.system, l.body, l.attempts, l.lost,
+			l.kind, l.state, l.result, l.code, l.value, l.request_id, l.system, l.body, l.attempts, l.lost, l.note,
 			coalesce(j.kind, ''), coalesce(j.request_id, ''), coalesce(j.system, ''), coalesce(j.entry_key, ''), j.body,
-			coalesce(j.attempts, 0), coalesce(j.lost, 0), coalesce(j.first_at, 0)
+			coalesce(j.attempts, 0), coalesce(j.lost, 0), coalesce(j.first_at, 0), coalesce(j.note, '')
 		FROM (SELECT seq, user_ref, user_id FROM items
 			WHERE job = ?1 AND seq > ?2 AND seq <= ?3 AND state <> 'final' ORDER BY seq LIMIT ?4) i
 		JOIN legs l ON l.job = ?1 AND l.seq = i.seq
@@ -138,8 +139,8 @@ func (t *Tx) ToDo(job, after, last int64, limit int) ([]ToDo, error) {
 		var l Leg
 		var j Journalled
 		if err := rows.Scan(&it.Seq, &it.UserRef, &it.UserID, &l.Kind, &l.State, &l.Result, &l.Code,
-			&l.Value, &l.RequestID, &l.System, &l.Body, &l.Attempts, &l.Lost,
-			&j.Kind, &j.RequestID, &j.System, &j.EntryKey, &j.Body, &j.Attempts, &j.Lost, &j.FirstAt); err != nil {
+			&l.Value, &l.RequestID, &l.System, &l.Body, &l.Attempts, &l.Lost, &l.Note,
+			&j.Kind, &j.RequestID, &j.System, &j.EntryKey, &j.Body, &j.Attempts, &j.Lost, &j.FirstAt, &j.Note); err != nil {
 			return nil, err
 		}
 		if n := len(todo); n == 0 || todo[n-1].Seq != it.Seq {

@@ -17,6 +17,7 @@ type Journalled struct {
 	System    string
 	EntryKey  string // of the user, then
 	Body      []byte // the exact request, sealed under the job's key
+	Note      string // what is known of the mailbox (voicemail.Note)
 	Attempts  int
 	Lost      int   // of these, how many may have taken effect unseen
 	FirstAt   int64 // milliseconds
@@ -65,12 +66,12 @@ func (t *Tx) Free(userRef int64, requestID string) error {
 // Journal claims the user and records what is about to be sent, from now on as
 // if it had been. Its error is a *ClaimedError where something is in the way.
 func (t *Tx) Journal(j *Journalled) error {
-	n, err := t.exec(`INSERT INTO journal (user_ref, job, seq, kind, request_id, system, entry_key, body, attempts, lost, first_at, until)
-		VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,0)
+	n, err := t.exec(`INSERT INTO journal (user_ref, job, seq, kind, request_id, system, entry_key, body, attempts, lost, first_at, until, note)
+		VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,0,?12)
 		ON CONFLICT (user_ref) DO UPDATE SET job = ?2, seq = ?3, kind = ?4, request_id = ?5, system = ?6, entry_key = ?7,
-			body = ?8, attempts = ?9, lost = ?10, first_at = ?11, until = 0
+			body = ?8, attempts = ?9, lost = ?10, first_at = ?11, until = 0, note = ?12
 		WHERE journal.until <> 0 AND (journal.until <= ?11 OR journal.request_id = ?5)`,
-		j.UserRef, j.Job, j.Seq, j.Kind, j.RequestID, j.System, j.EntryKey, j.Body, j.Attempts, j.Lost, t.now)
+		j.UserRef, j.Job, j.Seq, j.Kind, j.RequestID, j.System, j.EntryKey, j.Body, j.Attempts, j.Lost, t.now, j.Note)
 	if err != nil {
 		return fmt.Errorf("journalling item %d: %w", j.Seq, err)
 	}

@@ -48,7 +48,7 @@ type Retried struct {
 // in order.
 func (t *Tx) RetriedItems(job, by int64, each func(*Retried) error) error {
 	rows, err := t.rows(`SELECT i.seq, coalesce(i.user_ref, 0), i.user_id, i.line, users.id IS NOT NULL,
-			l.kind, l.result, l.code, l.value, l.request_id, l.system, l.body, l.attempts, l.lost,
+			l.kind, l.result, l.code, l.value, l.request_id, l.system, l.body, l.attempts, l.lost, l.note,
 			coalesce(users.id, 0), coalesce(users.user_id, ''), coalesce(users.first_name, ''), coalesce(users.middle_name, ''),
 			coalesce(users.last_name, ''), coalesce(users.manager, ''), coalesce(users.department, ''), coalesce(users.mail, ''),
 			coalesce(users.telephone, ''), coalesce(users.language, ''), coalesce(users.status, ''), coalesce(users.inactive_reason, ''),
@@ -68,7 +68,7 @@ func (t *Tx) RetriedItems(job, by int64, each func(*Retried) error) error {
 		var there bool
 		var departments string
 		if err := rows.Scan(&it.Seq, &it.UserRef, &it.UserID, &it.Line, &there,
-			&l.Kind, &l.Result, &l.Code, &l.Value, &l.RequestID, &l.System, &l.Body, &l.Attempts, &l.Lost,
+			&l.Kind, &l.Result, &l.Code, &l.Value, &l.RequestID, &l.System, &l.Body, &l.Attempts, &l.Lost, &l.Note,
 			&u.ID, &u.UserID, &u.FirstName, &u.MiddleName, &u.LastName, &u.Manager, &departments, &u.Mail,
 			&u.Telephone, &u.Language, &u.Status, &u.InactiveReason, &u.Agreement, &u.DN, &u.Key); err != nil {
 			return fmt.Errorf("reading the items of job %d: %w", job, err)

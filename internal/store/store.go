@@ -29,7 +29,7 @@ import (
 var migrations embed.FS
 
 // schemaVersion is the number of the newest migration.
-const schemaVersion = 4
+const schemaVersion = 5
 
 // ErrNotFound says that there is no such user, job or agreement.
 var ErrNotFound = errors.New("not found")

@@ -37,6 +37,8 @@ type Answer struct {
 	Reason     string
 	Message    string        // for people: one line, bounded, without the PIN
 	RetryAfter time.Duration // nothing is wanted before; 0: not said
+	Proof      string        // of Accepted: why it is certain although an answer was lost; "": the system said so
+	Gone       bool          // the mailbox of the attempt's note is not there: it is to be looked for again
 }
 
 // unavailable tells whether the attempt speaks against the system rather than

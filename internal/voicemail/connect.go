@@ -28,7 +28,7 @@ type Connector interface {
 // Options are what a voicemail system needs beside its configuration. Every
 // field may be left out.
 type Options struct {
-	Secret      secret.Value // http: signs the requests
+	Secret      secret.Value // http: signs the requests; unity: the password of its user
 	Fingerprint []byte       // of configuration and secret; a denial holds for as long as it stays
 	Log         *slog.Logger
 	Now         func() time.Time
@@ -88,8 +88,18 @@ func connect(cfg *config.Voicemail, opt Options) (Connector, error) {
 			return nil, err
 		}
 		return e, nil
-	case "stream", "unity":
-		return nil, fmt.Errorf("type %s is not built yet in this version of dirpin; use exec or http", cfg.Type)
+	case "stream":
+		h, err := newStreamHook(cfg, opt)
+		if err != nil {
+			return nil, err
+		}
+		return h, nil
+	case "unity":
+		u, err := newUnity(cfg, opt)
+		if err != nil {
+			return nil, err
+		}
+		return u, nil
 	}
-	return nil, errors.New("read its type: it must be http, exec or none")
+	return nil, errors.New("read its type: it must be unity, http, exec, stream or none")
 }

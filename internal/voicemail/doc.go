@@ -24,6 +24,9 @@
 // ends, what it left running in its group is killed: a push that goes on
 // unseen could land after a newer one. On Linux it is killed when dirpin dies.
 //
+// A stream hook is started like an exec hook, once for many requests; it is
+// told to end by the end of its stdin.
+//
 // An http hook is reached directly, never through a proxy that happens to be
 // named in the environment. With a CA file only that file is trusted. A secret
 // that begins with whsec_ is base64, as Standard Webhooks says; any other is

@@ -18,6 +18,9 @@ import (
 // left its group holds them open.
 const pipesWait = time.Second
 
+// dyingTime is how long a killed process may take to be gone.
+const dyingTime = 5 * time.Second
+
 // execHook runs a command for each request.
 type execHook struct {
 	command  []string

@@ -12,9 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dyingTime is how long a killed process may take to be gone.
-const dyingTime = 5 * time.Second
-
 // launcher starts hooks that die with us. The kernel sends the signal when the
 // thread that forked ends, not the process; so one goroutine that keeps its
 // thread starts them all.

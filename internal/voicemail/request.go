@@ -106,6 +106,8 @@ type Attempt struct {
 	RequestID string
 	UserID    string       // whom it is for
 	Body      secret.Value // sent as it is
+	Note      Note         // of connectors that keep one
+	Lost      int          // attempts before this one that may have taken effect unseen
 
 	pin secret.Value // to be cut out of whatever comes back
 }
@@ -131,4 +133,13 @@ func NewAttempt(journalled secret.Value) (Attempt, error) {
 		a.UserID = b.User.UserID
 	}
 	return a, nil
+}
+
+// read reads the body back.
+func (a Attempt) read() (body, error) {
+	var b body
+	if err := json.Unmarshal([]byte(a.Body.Reveal()), &b); err != nil || b.Operation == operationSetPIN && b.User == nil {
+		return b, errNoRequest
+	}
+	return b, nil
 }

@@ -92,7 +92,7 @@ func NewWith(cfg *config.Voicemail, conn Connector, opt Options) *System {
 // Name returns the name of its entry in the configuration.
 func (s *System) Name() string { return s.name }
 
-// Kind returns its type: http, exec or none.
+// Kind returns its type, as the configuration has it.
 func (s *System) Kind() string { return s.kind }
 
 // NeedsPush tells whether a PIN is pushed at all: not for type none, whose
@@ -136,6 +136,12 @@ func (s *System) Denied() error {
 	return nil
 }
 
+// KeepsNotes tells whether its legs begin with a Note that is to be journalled.
+func (s *System) KeepsNotes() bool {
+	_, ok := s.conn.(Looker)
+	return ok
+}
+
 // Leg is a journalled PIN on its way to one system.
 type Leg struct {
 	Attempt
@@ -145,6 +151,16 @@ type Leg struct {
 	// Begin is asked before each attempt, with what is known until then, whether
 	// it may still leave. Its error keeps the attempt from being made. May be nil.
 	Begin func(before History) error
+
+	// Keep is called by systems that keep notes. Nothing that changes anything
+	// leaves before it has returned without an error: then the note is durable.
+	// May be nil.
+	Keep func(Note) error
+
+	// Slots bounds how many legs are on the wire: each holds one while a request
+	// of it is. Waiting for the gate, the rate, a note or the next attempt takes
+	// none. May be nil.
+	Slots chan struct{}
 }
 
 // Push makes attempts until the leg has an outcome. The end of ctx stops new
@@ -159,10 +175,9 @@ func (s *System) Push(ctx context.Context, leg Leg) (Outcome, error) {
 		out.Result, out.Code = outcome.Updated, outcome.OK
 		return out, nil
 	}
-	a := leg.Attempt
 	for try := 0; ; try++ {
 		lostBefore := out.Lost
-		answer, err := s.attempt(ctx, a, &out, leg.Begin)
+		answer, err := s.attempt(ctx, &leg, &out)
 		if err != nil {
 			return s.kept(out, err)
 		}
@@ -170,7 +185,7 @@ func (s *System) Push(ctx context.Context, leg Leg) (Outcome, error) {
 		if !v.again {
 			return out.with(v, answer), nil
 		}
-		s.log.Warn("attempt without an answer that counts", "request_id", a.RequestID,
+		s.log.Warn("attempt without an answer that counts", "request_id", leg.RequestID,
 			"attempt", out.Attempts, "class", string(answer.Class), "message", answer.Message)
 		if err := s.gate.closed(); err != nil {
 			return s.kept(out, err)
@@ -189,6 +204,8 @@ func (o Outcome) with(v verdict, last Answer) Outcome {
 	o.Result, o.Code, o.Detail = v.result, v.code, last.Message
 	o.Denied = last.Result == Denied
 	switch {
+	case v.code == outcome.OK && last.Proof != "":
+		o.Detail = "accepted by proof: an answer was lost, and " + last.Proof
 	case v.code == outcome.OK && last.Result == Accepted:
 		o.Detail = ""
 	case v.code == outcome.OK:
@@ -210,7 +227,7 @@ func (s *System) kept(out Outcome, err error) (Outcome, error) {
 }
 
 // attempt sends once and adds to the history.
-func (s *System) attempt(ctx context.Context, a Attempt, out *Outcome, begin func(History) error) (Answer, error) {
+func (s *System) attempt(ctx context.Context, leg *Leg, out *Outcome) (Answer, error) {
 	p, err := s.gate.enter(ctx)
 	if err != nil {
 		return Answer{}, err
@@ -219,25 +236,101 @@ func (s *System) attempt(ctx context.Context, a Attempt, out *Outcome, begin fun
 		s.gate.abandon(p)
 		return Answer{}, ErrStopped
 	}
-	if err := s.gate.closed(); err != nil { // meanwhile
+	before := out.History
+	leg.Lost = before.Lost
+	answer, err := s.once(ctx, leg, before)
+	if err != nil {
 		s.gate.abandon(p)
 		return Answer{}, err
 	}
-	if begin != nil {
-		if err := begin(out.History); err != nil {
-			s.gate.abandon(p)
-			return Answer{}, err
-		}
-	}
 	out.Attempts++
-	answer := s.send(context.WithoutCancel(ctx), a)
 	if answer.Class == Lost {
 		out.Lost++
 	}
-	if change := s.gate.leave(p, a.RequestID, answer); change != "" {
+	if answer.Gone {
+		leg.Note = Note{Unsent: out.Lost == 0}
+	}
+	if change := s.gate.leave(p, leg.RequestID, answer); change != "" {
 		s.log.Warn(change, "message", answer.Message)
 	}
 	return answer, nil
+}
+
+// once makes one attempt: where notes are kept, with a look before the first.
+// Its error says that nothing was sent that could change anything.
+func (s *System) once(ctx context.Context, leg *Leg, before History) (answer Answer, err error) {
+	looker, ok := s.conn.(Looker)
+	if ok && leg.Note.needsLook() {
+		var note Note
+		var found *Answer
+		err := s.onTheWire(ctx, leg, before, func(ctx context.Context) { note, found = looker.Look(ctx, leg.Attempt) })
+		if err != nil {
+			return Answer{}, err
+		}
+		if found != nil {
+			return *found, nil
+		}
+		if leg.Keep != nil {
+			if err := leg.Keep(note); err != nil {
+				return Answer{}, err
+			}
+		}
+		leg.Note = note
+	}
+	err = s.onTheWire(ctx, leg, before, func(ctx context.Context) { answer = s.conn.Send(ctx, leg.Attempt) })
+	return answer, err
+}
+
+// onTheWire does something within the timeout of the system, unless meanwhile
+// the system was closed to everybody or the leg may not leave any more.
+func (s *System) onTheWire(ctx context.Context, leg *Leg, before History, do func(context.Context)) error {
+	if leg.Slots != nil {
+		select {
+		case leg.Slots <- struct{}{}:
+			defer func() { <-leg.Slots }()
+		case <-ctx.Done():
+			return ErrStopped
+		}
+	}
+	if ctx.Err() != nil {
+		return ErrStopped
+	}
+	if err := s.gate.closed(); err != nil {
+		return err
+	}
+	if leg.Begin != nil {
+		if err := leg.Begin(before); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
+	defer cancel()
+	do(ctx)
+	return nil
+}
+
+// Settle asks, without sending the request again, whether a leg of which an
+// attempt was lost has taken effect. Where that is not proven the outcome is
+// uncertain, with that reason.
+func (s *System) Settle(ctx context.Context, leg Leg, why string) Outcome {
+	out := Outcome{History: leg.Prior, Result: outcome.Failed, Code: outcome.VoicemailTimeout, Detail: why}
+	looker, ok := s.conn.(Looker)
+	if !ok || leg.Note.needsLook() || s.gate.closed() != nil {
+		return out
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	leg.Lost = leg.Prior.Lost
+	answer := looker.Settled(ctx, leg.Attempt)
+	if answer.Result == Accepted {
+		return out.with(verdict{result: outcome.Updated, code: outcome.OK}, answer)
+	}
+	if answer.Result == Denied {
+		s.Deny(answer.Message)
+		out.Denied = true
+	}
+	out.Detail += "; asked whether it took effect: " + answer.Message
+	return out
 }
 
 func (s *System) send(ctx context.Context, a Attempt) Answer {

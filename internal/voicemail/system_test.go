@@ -324,7 +324,7 @@ func TestTypeNoneNeedsNoPush(t *testing.T) {
 }
 
 func TestTypesThatAreNotThere(t *testing.T) {
-	for kind, says := range map[string]string{"stream": "not built yet", "unity": "not built yet", "smtp": "http, exec or none", "": "http, exec or none"} {
+	for kind, says := range map[string]string{"stream": "read its command", "unity": "read its url", "smtp": "stream or none", "": "stream or none"} {
 		_, err := New(&config.Voicemail{Name: "x", Type: kind, Timeout: time.Second}, Options{})
 		if err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%q: %v", kind, err)
