@@ -21,13 +21,27 @@ import (
 )
 
 func newDemoCommand(a *app) *cobra.Command {
-	return &cobra.Command{
+	var o demoOptions
+	cmd := &cobra.Command{
 		Use: "demo", Short: "Show a complete run on data of its own", Args: cobra.NoArgs,
 		Long: `Show a complete run in a temporary folder: a directory of 300 people (OpenLDAP's
 slapd where it is installed, else local users), a voicemail system that refuses
-one of them, a job over two departments, its plan, its run and its report.`,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runDemo(cmd.Context(), a) },
+one of them, a job over two departments, its plan, its run and its report.
+
+With --unity the voicemail system is a Cisco Unity Connection, faked after
+Cisco's guide: searches, PUTs, authentication rules, TLS. --fault lets things go
+wrong there: ` + demoFaultNames() + `. Without it some
+answers are lost, and settled.`,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runDemo(cmd.Context(), a, o) },
 	}
+	cmd.Flags().BoolVar(&o.unity, "unity", false, "push to a fake Cisco Unity Connection")
+	cmd.Flags().StringSliceVar(&o.faults, "fault", nil, "with --unity: what goes wrong there")
+	return cmd
+}
+
+type demoOptions struct {
+	unity  bool
+	faults []string
 }
 
 const (
@@ -42,15 +56,26 @@ type demo struct {
 	config   string
 	server   *slapd.Server // nil: none is installed
 	hook     string
+	unity    *demoUnity // nil: an http hook
 	identity *age.X25519Identity
 }
 
-func runDemo(ctx context.Context, a *app) error {
+func runDemo(ctx context.Context, a *app, o demoOptions) error {
+	if len(o.faults) > 0 && !o.unity {
+		return usagef("--fault is for --unity")
+	}
+	fault, err := demoFault(o.faults)
+	if err != nil {
+		return err
+	}
 	dir, err := os.MkdirTemp("", "dirpin-demo-")
 	if err != nil {
 		return err
 	}
 	d := &demo{a: a, dir: dir, config: filepath.Join(dir, "dirpin.yaml")}
+	if o.unity {
+		d.unity = &demoUnity{fault: fault, names: o.faults}
+	}
 	if d.identity, err = age.GenerateX25519Identity(); err != nil {
 		return err
 	}
@@ -59,7 +84,11 @@ func runDemo(ctx context.Context, a *app) error {
 		return withCode(exitCouldNotRun, fmt.Errorf("the demonstration in %s: %w", dir, err))
 	}
 	defer stop()
-	for _, step := range []func(context.Context) error{d.configure, d.users, d.plan, d.run, d.verify} {
+	steps := []func(context.Context) error{d.configure, d.users, d.plan, d.run, d.verify}
+	if o.unity {
+		steps = []func(context.Context) error{d.configure, d.users, d.connectUnity, d.plan, d.run, d.verifyUnity}
+	}
+	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return fmt.Errorf("the demonstration in %s: %w", dir, err)
 		}
@@ -68,8 +97,11 @@ func runDemo(ctx context.Context, a *app) error {
 	return nil
 }
 
-// start starts the directory and the voicemail system.
-func (d *demo) start(ctx context.Context) (stop func(), err error) {
+// startVoicemail starts the voicemail system.
+func (d *demo) startVoicemail() (stop func(), err error) {
+	if d.unity != nil {
+		return d.unity.start(d)
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
@@ -77,8 +109,15 @@ func (d *demo) start(ctx context.Context) (stop func(), err error) {
 	boxes := &http.Server{Handler: http.HandlerFunc(demoMailbox), ReadHeaderTimeout: 10 * time.Second}
 	go boxes.Serve(l)
 	d.hook = "http://" + l.Addr().String() + "/pin"
-	stop = func() { boxes.Close() }
+	return func() { boxes.Close() }, nil
+}
 
+// start starts the directory and the voicemail system.
+func (d *demo) start(ctx context.Context) (stop func(), err error) {
+	stop, err = d.startVoicemail()
+	if err != nil {
+		return nil, err
+	}
 	folder := filepath.Join(d.dir, "slapd")
 	if err := os.Mkdir(folder, 0o700); err != nil {
 		stop()
@@ -101,7 +140,8 @@ func (d *demo) start(ctx context.Context) (stop func(), err error) {
 	}
 	d.server = server
 	d.say(fmt.Sprintf("A directory: slapd with %d people at %s.", demoPeople, server.TLSURL()))
-	return func() { boxes.Close(); server.Stop() }, nil
+	stopVoicemail := stop
+	return func() { stopVoicemail(); server.Stop() }, nil
 }
 
 // demoMailbox stands in for the voicemail system.
@@ -128,7 +168,8 @@ func demoMailbox(w http.ResponseWriter, r *http.Request) {
 func (d *demo) configure(ctx context.Context) error {
 	state := filepath.Join(d.dir, "state")
 	d.say("An installation of its own, with a voicemail system at " + d.hook + ".")
-	if err := d.quietly(ctx, "init", "--state-dir", state); err != nil {
+	err := d.quietly(ctx, "init", "--state-dir", state)
+	if err != nil {
 		return err
 	}
 	text := "state_dir: " + quote(state) + "\nwatch: {plain: false}\n"
@@ -140,7 +181,13 @@ func (d *demo) configure(ctx context.Context) error {
 		text += fmt.Sprintf("agreements:\n  - name: corp\n    servers: [%s]\n    ca_file: %s\n    bind: {dn: %s, password: {file: %s}}\n    base: %s\n",
 			quote(s.TLSURL()), quote(s.CAFile()), quote(s.BindDN()), quote(password), quote(s.People()))
 	}
-	text += fmt.Sprintf("voicemail:\n  - {name: voicemail, type: http, url: %s}\n", quote(d.hook))
+	if d.unity != nil {
+		if text, err = d.unity.configure(d, text); err != nil {
+			return err
+		}
+	} else {
+		text += fmt.Sprintf("voicemail:\n  - {name: voicemail, type: http, url: %s}\n", quote(d.hook))
+	}
 	text += "protect: {match: any, where: [{field: manager, op: is empty}]}   # the director\n"
 	if err := os.WriteFile(d.config, []byte(text), 0o640); err != nil {
 		return err
@@ -195,8 +242,8 @@ deliver: {sealed_csv: [` + d.identity.Recipient().String() + `]}
 func (d *demo) run(ctx context.Context) error {
 	err := d.command(ctx, "run", d.jobFile(), "--yes")
 	var e *exitError
-	if errors.As(err, &e) && e.code == exitSomeFailed {
-		err = nil // one mailbox refuses, on purpose
+	if errors.As(err, &e) && (e.code == exitSomeFailed || d.unity != nil && e.code == exitCouldNotRun) {
+		err = nil // one mailbox refuses, on purpose; and a fault may stop the job
 	}
 	if err != nil {
 		return err
@@ -216,16 +263,7 @@ func (d *demo) report() string {
 // verify verifies a user who was changed and the one who was refused, with the
 // values that were drawn for them.
 func (d *demo) verify(ctx context.Context) error {
-	f, err := os.Open(filepath.Join(d.report(), "secrets.csv.age"))
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	r, err := age.Decrypt(f, d.identity)
-	if err != nil {
-		return err
-	}
-	rows, err := csv.NewReader(r).ReadAll()
+	rows, err := d.secrets()
 	if err != nil {
 		return err
 	}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/dirpin/dirpin/config"
 	"github.com/dirpin/dirpin/internal/credential"
+	"github.com/dirpin/dirpin/internal/fakeunity"
 	"github.com/dirpin/dirpin/internal/secret"
 	"github.com/dirpin/dirpin/internal/store"
 )
@@ -266,5 +267,55 @@ func (h *home) grep(form []byte) {
 	})
 	if err != nil {
 		h.Fatal(err)
+	}
+}
+
+// The same against a Unity Connection that loses answers: whatever is killed
+// when, no mailbox is set twice, and none has another PIN than was committed.
+func TestKilledUnityRunGoesOn(t *testing.T) {
+	const users = 80
+	srv := fakeunity.New("api", "hush-hush")
+	srv.Delay = 80 * time.Millisecond
+	srv.Fault = func(r fakeunity.Request) fakeunity.Fault {
+		return fakeunity.Fault{LoseAnswer: r.Kind == "put" && r.N%11 == 0}
+	}
+	url, ca, err := srv.Start(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer srv.Close()
+	h := newHome(t, "exit 1")
+	h.write("pw", "hush-hush\n", 0o600)
+	h.write("dirpin.yaml", "state_dir: "+h.dir+"/state\ncredentials: {pin: {min_length: 6}}\nvoicemail: {name: cuc, type: unity, url: '"+url+"', ca_file: "+ca+", user: api, password: {file: "+h.dir+"/pw}, rate: 0}\n", 0o644)
+	h.users(users)
+	for i := range users {
+		srv.Add(fmt.Sprintf("w%d", i))
+	}
+	h.write("job.yaml", "select: {query: all}\nreset: {pin: {generate: {length: 6}}}\ndeliver: none\n", 0o644)
+	for range 6 {
+		cmd := h.command("run", "job.yaml", "--yes")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(60+rand.IntN(250)) * time.Millisecond) // a random instant is the point
+		cmd.Process.Kill()
+		cmd.Wait()
+	}
+	out, err := h.dirpin("", "run", "job.yaml", "--yes", "--json")
+	if err != nil || !strings.Contains(out, `"updated":80`) {
+		t.Fatal(err, out)
+	}
+	for i := range users {
+		id := fmt.Sprintf("w%d", i)
+		m, _ := srv.Mailbox(id)
+		if m.Changes != 1 {
+			t.Errorf("%s was set %d times", id, m.Changes)
+		}
+		if out, err := h.dirpin(m.PIN, "verify", id, "--pin"); err != nil {
+			t.Errorf("%s: the mailbox has another PIN than was committed: %v %s", id, err, out)
+		}
+	}
+	if v := srv.Violations(); len(v) > 0 {
+		t.Errorf("%q", v)
 	}
 }
