@@ -86,8 +86,8 @@ type Answer struct {
 	Again func()
 	// Yield receives an entry that is not known.
 	Yield func(*Entry) error
-	// Unpaged permits to ask for everything at once, which is faster, but
-	// yields nothing before all has come.
+	// Unpaged permits to ask for everything at once, which is faster; where
+	// such an answer is cut it begins anew, in pages.
 	Unpaged bool
 	// Holder, where it is not nil, receives the containers of an answer by
 	// content synchronization. It runs where Known does.
@@ -112,4 +112,5 @@ type Facts struct {
 	NotAfter     time.Time // when the server's certificate ends; zero: it has none
 	Context      []string  // contextCSN of OpenLDAP; none: not known
 	Unpaged      bool      // the last answer came whole, without pages
+	Cut          bool      // it was asked for without pages, and cut
 }

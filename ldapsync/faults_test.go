@@ -118,7 +118,9 @@ func TestNothingAServerDoesDeactivatesAnybody(t *testing.T) {
 						return true
 					}
 				})
-				b.o.Full = !unpaged // then it pages
+				if !unpaged {
+					pageFrom(b)
+				}
 				r, err := b.run()
 				switch {
 				case unpaged && (tt.name == "a page without its control" || tt.name == "pages without end"):
@@ -130,11 +132,17 @@ func TestNothingAServerDoesDeactivatesAnybody(t *testing.T) {
 				}
 				same(t, before, b.store.People)
 				f.Change(func() { f.Answer = nil })
-				b.o.Full = false
 				b.sync("unchanged 50")
 			})
 		}
 	}
+}
+
+// pageFrom has the next syncs ask for pages.
+func pageFrom(b *bench) {
+	a := b.store.Agreements["corp"]
+	a.Paging = "paged"
+	b.store.Agreements["corp"] = a
 }
 
 // same compares people as others see them.
@@ -164,7 +172,8 @@ func TestPagesAreWhatTheServerSays(t *testing.T) {
 			return false
 		}
 		if !s.Paged {
-			t.Error("the first time it did not page")
+			s.DoneWithout(4, "")
+			return true
 		}
 		asked++
 		if empty = !empty; empty {
@@ -272,6 +281,10 @@ func TestAServerLosesAPagedAnswer(t *testing.T) {
 			b := fakeBench(t, f)
 			lost := 0
 			f.Answer = func(s *lab.FakeSearch) bool {
+				if s.Everyone() && !s.Paged {
+					s.DoneWithout(4, "")
+					return true
+				}
 				if !s.Everyone() || s.Cookie != "20" || lost == times {
 					return false
 				}
@@ -369,7 +382,7 @@ func TestARestartInTheMiddleOfAPage(t *testing.T) {
 	d := lab.NewSlapd(t, lab.Config{Users: 2000})
 	b := realBench(t, d)
 	b.sync("added 2000")
-	b.o.Full = true // in pages
+	pageFrom(b)
 	at := 0
 	b.o.OnProgress = func(n int) {
 		if at = n; n == 1000 {
@@ -384,5 +397,54 @@ func TestARestartInTheMiddleOfAPage(t *testing.T) {
 	b.sync("unchanged 2000")
 	if p := b.store.User(slapd.Somebody(7).UID); p == nil || p.InactiveReason != "" {
 		t.Errorf("somebody: %+v", p)
+	}
+}
+
+// TestCutAtAnyByte: wherever the connection ends, the run fails and nobody
+// changes; only behind the last byte of the last answer it succeeds.
+func TestCutAtAnyByte(t *testing.T) {
+	t.Parallel()
+	f := lab.NewFake(t, 4)
+	proxy := lab.NewProxy(t, f.Addr)
+	b := fakeBench(t, f)
+	b.o.Log = slog.New(slog.DiscardHandler)
+	b.o.Agreement.Servers, b.o.Agreement.PageSize, b.o.Full = []string{"ldap://" + proxy.Addr()}, 2, true
+	b.sync("added 4")
+	pageFrom(b)
+	before := maps.Clone(b.store.People)
+	failed := 0
+	for n := int64(0); ; n++ {
+		proxy.CutAfter(n)
+		r, err := b.run()
+		if err == nil {
+			if counts(r) != "unchanged 4" {
+				t.Fatalf("cut after %d bytes: %s", n, counts(r))
+			}
+			break
+		}
+		if !errors.Is(err, ldapsync.ErrDirectory) {
+			t.Fatalf("cut after %d bytes: %v", n, err)
+		}
+		failed++
+	}
+	if failed < 500 {
+		t.Errorf("complete after %d bytes", failed)
+	}
+	same(t, before, b.store.People)
+}
+
+// TestUselessAnswersEndEarly: entries that are nobody's are not collected for
+// ever.
+func TestUselessAnswersEndEarly(t *testing.T) {
+	b := newBench(t)
+	b.people(1, 20_500)
+	for _, e := range b.dir.entries {
+		e.Person.UserID, e.Person.Hash, e.Refuse = "", 0, &roster.Reject{Key: e.Person.Key, Reason: "user-id-missing"}
+	}
+	if _, err := b.run(); !errors.Is(err, ldapsync.ErrDirectory) || !strings.Contains(err.Error(), "none of the first 20000 entries") {
+		t.Errorf("got %v", err)
+	}
+	if len(b.store.Rejects) != 0 {
+		t.Errorf("%d rejects were written", len(b.store.Rejects))
 	}
 }

@@ -29,8 +29,8 @@ func (c *Client) Entries(ctx context.Context, a Answer) error {
 }
 
 func newFullFeed(c *Client, a Answer) *fullFeed {
-	c.facts.Referrals, c.facts.Unpaged = 0, false
-	return &fullFeed{c: c, a: a, spool: newSpool(), parts: newSpool(), doubtful: newSpool()}
+	c.facts.Referrals, c.facts.Unpaged, c.facts.Cut = 0, false, false
+	return &fullFeed{c: c, a: a, spool: newSpool(true), parts: newSpool(false), doubtful: newSpool(false)}
 }
 
 func (f *fullFeed) close() {
@@ -206,16 +206,15 @@ func (f *fullFeed) fault(err error) error {
 func (f *fullFeed) answer(ctx context.Context) error {
 	c := f.c
 	if f.a.Unpaged && c.facts.Kind != KindAD || !c.paged {
-		f.spool.hold() // what is written must not be dropped later
 		_, err := f.search(ctx, nil)
 		if err == nil {
 			c.facts.Unpaged = true
-			f.spool.release()
 			return nil
 		}
 		if !c.paged || f.a.Again == nil || !isCode(err, ldap.LDAPResultSizeLimitExceeded, ldap.LDAPResultAdminLimitExceeded, ldap.LDAPResultTimeLimitExceeded) {
 			return err
 		}
+		c.facts.Cut = true
 		c.o.Log.Info(fmt.Sprintf("%s: %s cuts an answer that is not paged; reading it in pages", c.o.Agreement.Name, c.server.addr), "error", err)
 		f.again()
 	}
@@ -233,7 +232,6 @@ func isCode(err error, codes ...uint16) bool { return ldap.IsErrorAnyOf(err, cod
 // again begins the answer anew.
 func (f *fullFeed) again() {
 	f.spool.drop()
-	f.spool.release()
 	f.parts.drop()
 	f.read, f.c.facts.Referrals = 0, 0
 	f.a.Again()

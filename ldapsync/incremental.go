@@ -436,8 +436,7 @@ func (r *run) taken(ctx context.Context) error {
 	r.countSeen()
 	r.o.OnProgress(r.result.Entries)
 	if r.result.Entries > 0 && r.seen.usable.Load() == 0 {
-		return directoryError(fmt.Errorf("%s: %s: none of the %d entries has a user id that can be taken: the bind account may not read it, or `attributes` names another one; nothing was changed",
-			r.state.Name, r.facts.Server, r.result.Entries))
+		return r.nobodyUsable("none of the %d entries", r.result.Entries)
 	}
 	return nil
 }

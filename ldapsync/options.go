@@ -34,7 +34,7 @@ type Options struct {
 	reconcile string // not "": why everything is to be read
 
 	OnChange   func(Change)      // is told the news, after they are written; logged when nil
-	OnProgress func(entries int) // is told now and then how many entries came
+	OnProgress func(entries int) // is told now and then how many entries came, on a goroutine of its own
 
 	// Connect opens the directory; Connect of this package when nil.
 	Connect func(context.Context, ConnectOptions) (Directory, error)

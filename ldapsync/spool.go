@@ -11,33 +11,49 @@ import (
 
 const (
 	spoolChunk  = 256 << 10
-	spoolMemory = 12 // chunks that are kept in memory
+	spoolMemory = 12  // chunks that are kept in memory
+	spoolFile   = 256 // chunks that the file has room for
 )
 
 // spool is a queue of messages between the goroutine that reads the directory
-// and the one that writes the database. It never makes the reader wait: a
-// server forgets an answer that is not fetched within minutes. What does not
-// fit into a few megabytes goes to a file without a name.
+// and those that write the database. A server forgets an answer that is not
+// fetched within minutes, so that the reader must not wait for a database that
+// is busy: what does not fit into a few megabytes of memory goes to a file
+// without a name. Where 64 MiB are full too, the reader does wait: then it goes
+// as fast as the database, which fetches the next page often enough.
 type spool struct {
-	mu     sync.Mutex
-	more   sync.Cond
-	put    []byte   // the chunk that is being filled
-	memory [][]byte // full chunks, the oldest first
-	file   *os.File
-	filed  []int64 // lengths of the chunks in the file that were not taken yet
-	from   int64   // where the first of them begins
-	end    int64   // where the next one goes
-	spare  []byte
-	held   bool  // nothing is given out yet
-	done   bool  // nothing more comes
-	err    error // that ends the reading, or the writing
+	mu    sync.Mutex
+	more  sync.Cond // there is more to take, or the end
+	room  sync.Cond // there is room, or the end
+	put   []byte    // the chunk that is being filled
+	queue []spooled // full ones, the oldest first
+	kept  int       // of them, how many are in memory
+	most  int       // places in the file; 0: as many as it takes
+	file  *os.File
+	free  []int // places in the file that are free again
+	used  int   // places that were ever used
+	spare []byte
+	done  bool  // nothing more comes
+	err   error // that ends the reading, or the writing
 
 	taken []byte // of the receiver: the chunk at hand
 }
 
-func newSpool() *spool {
+// spooled is a chunk of messages, in memory or in a place of the file.
+type spooled struct {
+	memory []byte
+	place  int
+	size   int
+}
+
+// newSpool returns an empty spool. Without a bound nobody needs to take while
+// messages are added.
+func newSpool(bounded bool) *spool {
 	s := new(spool)
-	s.more.L = &s.mu
+	if bounded {
+		s.most = spoolFile
+	}
+	s.more.L, s.room.L = &s.mu, &s.mu
 	return s
 }
 
@@ -45,6 +61,11 @@ func newSpool() *spool {
 func (s *spool) add(message []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.put != nil && len(s.put)+4+len(message) > spoolChunk {
+		if err := s.store(); err != nil && s.err == nil {
+			s.err = err
+		}
+	}
 	if s.err != nil {
 		return s.err
 	}
@@ -56,64 +77,76 @@ func (s *spool) add(message []byte) error {
 	}
 	s.put = binary.LittleEndian.AppendUint32(s.put, uint32(len(message)))
 	s.put = append(s.put, message...)
-	if len(s.put) >= spoolChunk*7/8 {
-		s.err = s.store()
-	}
 	s.more.Signal()
-	return s.err
-}
-
-// store puts the filled chunk behind the others. s.mu is held.
-func (s *spool) store() (err error) {
-	chunk := s.put
-	s.put = nil
-	if len(s.filed) == 0 && len(s.memory) < spoolMemory {
-		s.memory = append(s.memory, chunk)
-		return nil
-	}
-	if s.file == nil {
-		if s.file, err = os.CreateTemp("", "dirpin-spool-"); err != nil {
-			return fmt.Errorf("keeping what the directory says: %w", err)
-		}
-		os.Remove(s.file.Name()) // Windows keeps it until it is closed
-	}
-	if len(s.filed) == 0 {
-		s.from, s.end = 0, 0
-	}
-	if _, err := s.file.WriteAt(chunk, s.end); err != nil {
-		return fmt.Errorf("keeping what the directory says: %w", err)
-	}
-	s.end += int64(len(chunk))
-	s.filed = append(s.filed, int64(len(chunk)))
-	s.recycle(chunk)
 	return nil
 }
 
-func (s *spool) recycle(chunk []byte) {
-	if s.spare == nil && cap(chunk) <= 2*spoolChunk {
-		s.spare = chunk[:0]
+// store puts the filled chunk behind the others. s.mu is held.
+func (s *spool) store() error {
+	giant := len(s.put) > spoolChunk // one message, which is worth no place
+	full := func() bool {
+		return s.most > 0 && s.kept >= spoolMemory && (len(s.free) == 0 && s.used >= s.most || giant && s.kept >= 2*spoolMemory)
 	}
+	for full() && s.err == nil {
+		s.room.Wait()
+	}
+	c := spooled{memory: s.put, size: len(s.put)}
+	s.put = nil
+	if s.err != nil {
+		return s.err
+	}
+	if s.kept < spoolMemory || giant {
+		s.kept++
+	} else if err := s.toFile(&c); err != nil {
+		return fmt.Errorf("keeping what the directory says: %w", err)
+	}
+	s.queue = append(s.queue, c)
+	return nil
 }
 
-// hold has next wait until release.
-func (s *spool) hold() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.held = true
+func (s *spool) toFile(c *spooled) (err error) {
+	if s.file == nil {
+		if s.file, err = os.CreateTemp("", "dirpin-spool-"); err != nil {
+			return err
+		}
+		os.Remove(s.file.Name()) // Windows keeps it until it is closed
+	}
+	if n := len(s.free); n > 0 {
+		c.place, s.free = s.free[n-1], s.free[:n-1]
+	} else {
+		c.place = s.used
+		s.used++
+	}
+	_, err = s.file.WriteAt(c.memory, int64(c.place)*spoolChunk)
+	s.recycle(c.memory)
+	c.memory = nil
+	return err
 }
 
-func (s *spool) release() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.held = false
-	s.more.Broadcast()
+func (s *spool) recycle(b []byte) {
+	if s.spare == nil && cap(b) <= 2*spoolChunk {
+		s.spare = b[:0]
+	}
 }
 
 // drop forgets what was not taken yet.
 func (s *spool) drop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.memory, s.filed, s.put = nil, nil, nil
+	for _, c := range s.queue {
+		s.forget(c)
+	}
+	s.queue, s.put = nil, nil
+}
+
+// forget frees the place of a chunk. s.mu is held.
+func (s *spool) forget(c spooled) {
+	if c.memory != nil {
+		s.kept--
+	} else {
+		s.free = append(s.free, c.place)
+	}
+	s.room.Signal()
 }
 
 // finish says that nothing more comes, because of err where there is one: what
@@ -121,11 +154,12 @@ func (s *spool) drop() {
 func (s *spool) finish(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.done, s.held = true, false
+	s.done = true
 	if s.err == nil {
 		s.err = err
 	}
 	s.more.Broadcast()
+	s.room.Broadcast()
 }
 
 // errSpent is what comes behind the last message. It is nobody else's: io.EOF
@@ -152,22 +186,24 @@ func (s *spool) take() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.recycle(s.taken)
+	s.taken = nil
 	for {
 		switch {
 		case s.err != nil:
 			return s.err
-		case s.held:
-		case len(s.memory) > 0:
-			s.taken = s.memory[0]
-			s.memory = s.memory[1:]
-			return nil
-		case len(s.filed) > 0:
-			s.taken = make([]byte, s.filed[0])
-			if _, err := s.file.ReadAt(s.taken, s.from); err != nil {
+		case len(s.queue) > 0:
+			c := s.queue[0]
+			s.queue = s.queue[1:]
+			s.taken = c.memory
+			var err error
+			if c.memory == nil {
+				s.taken = make([]byte, c.size)
+				_, err = s.file.ReadAt(s.taken, int64(c.place)*spoolChunk)
+			}
+			s.forget(c)
+			if err != nil {
 				return fmt.Errorf("reading back what the directory said: %w", err)
 			}
-			s.from += s.filed[0]
-			s.filed = s.filed[1:]
 			return nil
 		case len(s.put) > 0:
 			s.taken, s.put = s.put, nil

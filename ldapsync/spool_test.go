@@ -37,14 +37,14 @@ func add(t *testing.T, s *spool, from, to int) {
 // TestSpoolKeepsTheOrder: in memory, through the file, and back.
 func TestSpoolKeepsTheOrder(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
-	s := newSpool()
+	s := newSpool(true)
 	defer s.close()
 	add(t, s, 0, 10)
 	wantMessages(t, s, 0, 10)
-	const n = 8000 // 24 MB: more than it keeps in memory
+	const n = 8000 // 12 MB: more than it keeps in memory
 	add(t, s, 0, n)
-	if s.end == 0 || len(s.memory) != spoolMemory {
-		t.Fatalf("nothing in the file: %d chunks in memory", len(s.memory))
+	if s.used == 0 || s.kept != spoolMemory {
+		t.Fatalf("%d chunks in the file, %d in memory", s.used, s.kept)
 	}
 	if left, _ := filepath.Glob(os.Getenv("TMPDIR") + "/*"); len(left) > 0 {
 		t.Errorf("a file with a name: %v", left)
@@ -52,9 +52,10 @@ func TestSpoolKeepsTheOrder(t *testing.T) {
 	wantMessages(t, s, 0, n/2)
 	add(t, s, n, n+100)
 	wantMessages(t, s, n/2, n+100)
+	used := s.used
 	add(t, s, 0, n)
-	if s.from >= s.end || s.end > 30<<20 {
-		t.Errorf("the file is used from %d to %d: not from its beginning", s.from, s.end)
+	if s.used > used+1 {
+		t.Errorf("%d places of the file, and then %d for as much", used, s.used)
 	}
 	wantMessages(t, s, 0, n)
 	giant := make([]byte, 5<<20)
@@ -72,9 +73,9 @@ func TestSpoolKeepsTheOrder(t *testing.T) {
 	}
 }
 
-func TestSpoolWaitsHoldsAndDrops(t *testing.T) {
+func TestSpoolWaitsAndDrops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newSpool()
+		s := newSpool(true)
 		defer s.close()
 		got := make(chan []byte)
 		go func() {
@@ -92,19 +93,15 @@ func TestSpoolWaitsHoldsAndDrops(t *testing.T) {
 			t.Error("another message")
 		}
 		synctest.Wait() // it waits for more
-		s.hold()
 		add(t, s, 2, 3)
-		synctest.Wait()
-		select {
-		case <-got:
-			t.Error("given out though held")
-		default:
-		}
+		synctest.Wait() // the receiver has it in hand
+		add(t, s, 3, 5)
 		s.drop()
-		s.release()
-		add(t, s, 3, 4)
-		if m := <-got; !bytes.Equal(m, message(3)) {
-			t.Error("what was dropped came")
+		add(t, s, 5, 6)
+		for _, i := range []int{2, 5} {
+			if m := <-got; !bytes.Equal(m, message(i)) {
+				t.Errorf("not message %d", i)
+			}
 		}
 		s.finish(nil)
 		if _, ok := <-got; ok {
@@ -115,7 +112,7 @@ func TestSpoolWaitsHoldsAndDrops(t *testing.T) {
 
 func TestSpoolEndsWithAnError(t *testing.T) {
 	boom := errors.New("boom")
-	s := newSpool()
+	s := newSpool(true)
 	add(t, s, 0, 3)
 	s.finish(boom)
 	if _, err := s.next(); err != boom {
@@ -125,7 +122,7 @@ func TestSpoolEndsWithAnError(t *testing.T) {
 		t.Errorf("add: %v", err)
 	}
 	s.close()
-	s = newSpool()
+	s = newSpool(true)
 	add(t, s, 0, 3)
 	s.finish(io.EOF) // the connection's
 	if _, err := s.next(); err != io.EOF {
@@ -134,7 +131,7 @@ func TestSpoolEndsWithAnError(t *testing.T) {
 	s.close()
 
 	t.Setenv("TMPDIR", t.TempDir()+"/missing")
-	s = newSpool()
+	s = newSpool(true)
 	var err error
 	for i := 0; err == nil && i < 10_000; i++ {
 		err = s.add(message(i))
@@ -146,4 +143,51 @@ func TestSpoolEndsWithAnError(t *testing.T) {
 		t.Errorf("the receiver: %v", err)
 	}
 	s.close()
+}
+
+// TestSpoolIsBounded: the reader waits for the writer at last, and not for ever.
+func TestSpoolIsBounded(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	synctest.Test(t, func(t *testing.T) {
+		s := newSpool(true)
+		defer s.close()
+		big := make([]byte, 100<<10)
+		added := 0
+		done := make(chan error, 1)
+		fill := func(s *spool, n int) {
+			var err error
+			for ; n > 0 && err == nil; n-- {
+				if err = s.add(big); err == nil {
+					added++
+				}
+			}
+			if err == nil {
+				s.finish(nil)
+			}
+			done <- err
+		}
+		const n = 2000 // 200 MB
+		go fill(s, n)
+		synctest.Wait()
+		if held := added * len(big); held > 80<<20 || held < 50<<20 {
+			t.Errorf("%d bytes were taken before it waits", held)
+		}
+		for i := range n {
+			if m, err := s.next(); err != nil || len(m) != len(big) {
+				t.Fatalf("message %d: %d bytes, %v", i, len(m), err)
+			}
+		}
+		if err := <-done; err != nil || s.used > spoolFile {
+			t.Errorf("%v, %d places", err, s.used)
+		}
+		// Nor does it wait for a writer that has given up.
+		s = newSpool(true)
+		defer s.close()
+		go fill(s, n)
+		synctest.Wait()
+		s.finish(io.ErrClosedPipe)
+		if err := <-done; err != io.ErrClosedPipe {
+			t.Errorf("the end: %v", err)
+		}
+	})
 }

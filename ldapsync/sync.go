@@ -274,7 +274,7 @@ func (r *run) countSeen() {
 	switch {
 	case f.Unpaged:
 		r.state.Paging = unpaged
-	case r.unpaged():
+	case f.Cut:
 		r.state.Paging = paged
 	}
 }
@@ -286,11 +286,9 @@ const (
 )
 
 // unpaged tells whether everything may be asked for at once: that is faster,
-// but not where the server has cut such an answer, or where much is to be
-// written while the directory is read.
+// but not where the server has cut such an answer.
 func (r *run) unpaged() bool {
-	s := &r.state
-	return !s.CompletedAt.IsZero() && !r.o.Full && s.MapFP == r.facts.MapFP && (s.Paging != paged || s.ScopeFP != r.facts.ScopeFP)
+	return r.state.Paging != paged || r.state.ScopeFP != r.facts.ScopeFP
 }
 
 // take receives one entry of the answer that is not known.
@@ -323,12 +321,26 @@ func (r *run) flush(ctx context.Context) error {
 	return nil
 }
 
+// enoughUseless is how many entries in a row may be none of a user, from the
+// first one on, before the answer is given up: they are held in memory.
+const enoughUseless = 20_000
+
+func (r *run) nobodyUsable(which string, n int) error {
+	return directoryError(fmt.Errorf("%s: %s: "+which+" has a user id that can be taken: the bind account may not read it, or `attributes` names another one; nothing was changed",
+		r.state.Name, r.facts.Server, n))
+}
+
 // writeBatch hands the batch to the transaction at hand. Nothing is written
 // while every entry so far is one that cannot be a user: then the answer as a
 // whole is at fault.
 func (r *run) writeBatch(ctx context.Context) error {
-	if len(r.batch) == 0 || r.seen.usable.Load() == 0 {
+	switch {
+	case len(r.batch) == 0:
 		return nil
+	case r.seen.usable.Load() == 0 && len(r.batch) < enoughUseless:
+		return nil
+	case r.seen.usable.Load() == 0:
+		return r.nobodyUsable("none of the first %d entries", len(r.batch))
 	}
 	for {
 		p, err := r.write(ctx)

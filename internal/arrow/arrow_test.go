@@ -38,7 +38,7 @@ var may = map[string][]string{
 	"internal/lab":                     {"internal/child", "internal/localca", "internal/slapd"},
 	"ldapsync/storetest":               {"ldapsync", "internal/roster"},
 	"internal/arrow":                   {},
-	"internal/syncbench":               {"config", "internal/slapd", "internal/store", "ldapsync"},
+	"internal/syncbench":               {"config", "internal/roster", "internal/slapd", "internal/store", "ldapsync", "ldapsync/tap"},
 	"internal/voicemail/voicemailtest": {"internal/voicemail", "config"},
 }
 

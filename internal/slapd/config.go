@@ -1,6 +1,7 @@
 package slapd
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -38,7 +39,8 @@ func (s *Server) writeConfig() error {
 	fmt.Fprintf(&b, "authz-regexp \"^gidNumber=%d[+]uidNumber=%d,cn=peercred,cn=external,cn=auth$\" %q\n", os.Getgid(), os.Getuid(), s.BindDN())
 	fmt.Fprintf(&b, "sizelimit %s\ntimelimit unlimited\nthreads 4\n\n", limit)
 	fmt.Fprintf(&b, "database mdb\nsuffix %q\nrootdn %q\nrootpw %s\ndirectory %q\n", s.opts.Suffix, s.AdminDN(), AdminPassword, s.path("db"))
-	b.WriteString("maxsize 8589934592\ndbnosync\nindex objectClass,entryUUID,entryCSN eq\nindex uid,mail eq\n")
+	fmt.Fprintf(&b, "maxsize %d\n", cmp.Or(s.opts.MaxSize, 1<<30))
+	b.WriteString("dbnosync\nindex objectClass,entryUUID,entryCSN eq\nindex uid,mail eq\n")
 	fmt.Fprintf(&b, "access to attrs=userPassword by dn.exact=%q write by self write by anonymous auth by * none\n", s.WriterDN())
 	for _, a := range s.opts.Access {
 		fmt.Fprintf(&b, "access %s\n", a)

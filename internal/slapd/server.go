@@ -28,6 +28,7 @@ type Options struct {
 	SizeLimit int      // of entries that an answer gives ordinary accounts; 0: no limit
 	Access    []string // access rules in slapd.conf's words after "access "; when empty everyone reads all but passwords
 	Socket    string   // path of a socket to listen on besides; "" for none
+	MaxSize   int64    // bytes that the data may take; 1 GiB when 0
 	Empty     bool     // not even the suffix is there
 	Overlays  []string // lines put at the end of the database, such as "overlay syncprov"
 }

@@ -19,6 +19,9 @@ var attributes = []string{"entryUUID", "uid", "givenName", "middleName", "initia
 
 const filter = "(objectClass=inetOrgPerson)"
 
+// maxSize of a slapd's data: a million users take two gigabytes.
+const maxSize = 8 << 30
+
 // bench is one directory, and what was measured with it.
 type bench struct {
 	users    int
@@ -60,7 +63,7 @@ func (b *bench) all(ctx context.Context) (err error) {
 	if err := os.Mkdir(b.path("slapd"), 0o700); err != nil {
 		return err
 	}
-	b.server, err = slapd.New(slapd.Options{Dir: b.path("slapd"), Overlays: []string{"overlay syncprov", "syncprov-sessionlog 100000"}})
+	b.server, err = slapd.New(slapd.Options{Dir: b.path("slapd"), MaxSize: maxSize, Overlays: []string{"overlay syncprov", "syncprov-sessionlog 100000"}})
 	if err != nil {
 		return err
 	}

@@ -45,10 +45,14 @@ func runChild(args []string) error {
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
-	if fs.Arg(0) != "paging" {
+	ctx := context.Background()
+	switch fs.Arg(0) {
+	case "paging":
+	case "tap":
+		return decode(ctx, *url, *bind, *password, *base)
+	default:
 		return fmt.Errorf("%s: no such row", fs.Arg(0))
 	}
-	ctx := context.Background()
 	s, err := store.Open(ctx, store.Options{Path: *db})
 	if err != nil {
 		return err

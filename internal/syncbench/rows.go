@@ -19,6 +19,7 @@ const (
 	firstFull     = "dirpin, first full sync"
 	secondFull    = "dirpin, nothing changed, second sync"
 	laterFull     = "dirpin, nothing changed, later syncs"
+	tapOnly       = "the tap, paged: decoded and hashed only"
 	pagingLoop    = "go-ldap SearchWithPaging loop, same store"
 	pythonFirst   = "python-ldap + sqlite3, first"
 	consumer      = "slapd syncrepl consumer, without fsync"
@@ -32,6 +33,7 @@ const (
 var rows = []row{
 	{name: pagedSearch, run: ldapsearch(true)},
 	{name: firstFull, run: firstSync("full")},
+	{name: tapOnly, run: child("tap")},
 	{name: unpagedSearch, run: ldapsearch(false)},
 	{name: secondFull, run: nextSync("full")},
 	{name: laterFull, run: nextSync("full")},
@@ -48,6 +50,7 @@ var rows = []row{
 
 var targets = []target{
 	{firstFull, pagedSearch, 1.3},
+	{tapOnly, pagedSearch, 1.0},
 	{pagingLoop, firstFull, -4},
 	{consumer, firstFull, -1},
 	{pythonFirst, firstFull, -1},
@@ -125,7 +128,7 @@ func syncreplConsumer(ctx context.Context, b *bench) (f figures, err error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return f, err
 	}
-	c, err := slapd.New(slapd.Options{Dir: dir, Empty: true, Overlays: []string{fmt.Sprintf(
+	c, err := slapd.New(slapd.Options{Dir: dir, Empty: true, MaxSize: maxSize, Overlays: []string{fmt.Sprintf(
 		"syncrepl rid=1 provider=%s type=refreshAndPersist searchbase=%q bindmethod=simple binddn=%q credentials=%s retry=\"1 +\"\nupdateref %s",
 		b.server.URL(), b.server.Suffix(), b.server.AdminDN(), slapd.AdminPassword, b.server.URL())}})
 	if err != nil {
