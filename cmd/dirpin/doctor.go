@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/dirpin/dirpin/config"
@@ -131,7 +132,7 @@ func (c *checkup) voicemail(ctx context.Context, s *session, systems []*voicemai
 		answer, err := sys.Check(ctx)
 		took := time.Since(began).Round(time.Millisecond)
 		if err != nil {
-			c.say("fault", what, "%v", err)
+			c.say("fault", what, "%s; mend that, then run dirpin doctor again", strings.TrimPrefix(err.Error(), what+": "))
 			if answer.Result == voicemail.Denied {
 				err := s.store.Write(ctx, func(tx *store.Tx) error {
 					return tx.SetLatch(store.Latch{System: sys.Name(), Fingerprint: sys.Fingerprint(), Message: answer.Message})

@@ -67,7 +67,7 @@ func runJobsRetry(ctx context.Context, a *app, s *session, env *resetjob.Env, id
 			}
 			return err
 		}
-		fmt.Fprintf(a.err, "Job %d tries %d users of job %d again.\n", cut.ID, left, id)
+		fmt.Fprintf(a.err, "Job %d tries again whom job %d has left: %d.\n", cut.ID, id, left)
 	} else if _, err := a.goOn(ctx, cut, runOptions{yes: yes}); err != nil {
 		return err
 	}

@@ -68,7 +68,7 @@ func runUsersReset(ctx context.Context, a *app, id string, kind credential.Kind,
 		if err != nil {
 			return err
 		}
-		job, err = env.Run(ctx, job.ID, nil)
+		job, err = env.Run(ctx, job.ID, a.sayPauses())
 		var cut *resetjob.InterruptedError
 		if errors.As(err, &cut) {
 			fmt.Fprintf(a.err, "dirpin: interrupted; settle it with: dirpin jobs cancel %d, or go on with: dirpin users reset %s\n", cut.Job, id)
@@ -79,6 +79,17 @@ func runUsersReset(ctx context.Context, a *app, id string, kind credential.Kind,
 		}
 		return a.resetResult(ctx, s, job, u, value, generate != 0)
 	})
+}
+
+// sayPauses says, once each, why a reset waits.
+func (a *app) sayPauses() func(resetjob.Progress) {
+	said := ""
+	return func(p resetjob.Progress) {
+		if p.Paused != "" && p.Paused != said {
+			said = p.Paused
+			fmt.Fprintln(a.err, printable(said))
+		}
+	}
 }
 
 // settledUser returns the user, after a reset of it that was cut is settled.
@@ -143,7 +154,7 @@ func (a *app) resetResult(ctx context.Context, s *session, job *store.Job, u *us
 		fmt.Fprintf(a.err, "%s: %s\n", u.UserID, row.Code)
 		return nil
 	case row.Code.Uncertain():
-		fmt.Fprintf(a.err, "%s: uncertain: the mailbox may have the new PIN, the local one is unchanged (%s)\n", u.UserID, row.Code)
+		fmt.Fprintf(a.err, "%s: uncertain: the mailbox may have the new PIN, the local one is unchanged (%s). The same value again: dirpin jobs retry %d\n", u.UserID, row.Code, job.ID)
 	default:
 		fmt.Fprintf(a.err, "%s: %s %s %s\n", u.UserID, row.Result, row.Code, strings.TrimSpace(row.Detail))
 	}
