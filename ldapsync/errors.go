@@ -25,3 +25,7 @@ func (e *classed) Unwrap() []error { return []error{e.class, e.err} }
 
 func configError(err error) error    { return &classed{ErrConfig, err} }
 func directoryError(err error) error { return &classed{ErrDirectory, err} }
+
+// Refused tells whether the server has answered and refused us, the account
+// that dirpin binds as: asking again would be refused again, and lock it.
+func Refused(err error) bool { return errors.As(err, new(refused)) }

@@ -110,15 +110,17 @@ func (r *runner) tally(g *group) {
 	}
 }
 
-// learn notes what a finished item says about its system.
+// learn notes what a finished item says about its voicemail system. Directories
+// stop no job.
 func (r *runner) learn(w *work) {
+	if w.outcome != nil && w.outcome.Denied && w.system != nil && !w.system.Directory() {
+		r.end = deniedEnding(w.system)
+	}
 	for _, v := range w.vs {
 		switch {
-		case v.system == nil:
-		case v.code == outcome.VoicemailDenied, w.outcome != nil && w.outcome.Denied:
-			if !r.stopping() {
-				r.end = deniedEnding(v.system)
-			}
+		case v.system == nil || v.system.Directory():
+		case v.code == outcome.VoicemailDenied && !r.stopping():
+			r.end = deniedEnding(v.system)
 		case w.outcome == nil:
 		case v.code == outcome.OK:
 			r.accepted++

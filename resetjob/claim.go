@@ -78,7 +78,7 @@ func (r *runner) decide(w *work, s *store.Subject, history map[string]map[int64]
 // sinceThen is the verdict on a leg, with what came between.
 func (r *runner) sinceThen(w *work, l *leg, v verdict, s *store.Subject) verdict {
 	uncertain := func(why string) verdict {
-		return verdict{kind: l.Kind, result: outcome.Failed, code: outcome.VoicemailTimeout, detail: "an answer was lost, and the request is not sent again: " + why}
+		return verdict{kind: l.Kind, result: outcome.Failed, code: uncertainCode(l.Kind), detail: "an answer was lost, and the request is not sent again: " + why}
 	}
 	switch by := s.Of(l.Kind).Job; {
 	case !l.todo(): // decided when the job opened, or done
@@ -89,16 +89,28 @@ func (r *runner) sinceThen(w *work, l *leg, v verdict, s *store.Subject) verdict
 		return uncertain(string(v.code) + " " + v.detail)
 	case l.lost() && (v.system == nil || v.system.Name() != l.System):
 		return uncertain("the user now belongs to another voicemail system")
-	case v.todo() && v.system != nil && v.system.NeedsPush() && v.system.Denied() != nil:
+	case v.todo() && v.system != nil && v.system.NeedsPush() && !v.system.Directory() && v.system.Denied() != nil:
 		v.result, v.code, v.detail = outcome.NotRun, outcome.VoicemailDenied, v.system.Denied().Error()
 	case v.todo() && v.system != nil && v.system.NeedsPush() && r.lanes[v.system].gaveUp:
 		if l.lost() {
 			return uncertain("the voicemail system was paused for longer than pause_max")
 		}
 		v.result, v.code = outcome.Failed, outcome.VoicemailUnreachable
+		if v.system.Directory() {
+			v.code = outcome.DirectoryUnreachable
+		}
 		v.detail = fmt.Sprintf("%s was paused for longer than pause_max (%s)", v.system.Name(), v.system.PauseMax())
 	}
 	return v
+}
+
+// uncertainCode is the code of a leg of which an answer was lost. PINs are
+// pushed to voicemail systems, passwords to directories.
+func uncertainCode(kind string) outcome.Code {
+	if kind == store.Password {
+		return outcome.DirectoryTimeout
+	}
+	return outcome.VoicemailTimeout
 }
 
 // of returns the leg of that kind, or nil.
@@ -121,7 +133,7 @@ func (w *work) all(result outcome.Result, code outcome.Code, detail string) []ve
 		case !l.todo():
 			v.result, v.code, v.detail = l.Result, l.Code, ""
 		case l.lost():
-			v.result, v.code = outcome.Failed, outcome.VoicemailTimeout
+			v.result, v.code = outcome.Failed, uncertainCode(l.Kind)
 		}
 		vs = append(vs, v)
 	}
@@ -162,8 +174,13 @@ func (g *group) journal(tx *store.Tx, w *work, v *verdict) error {
 		if j.RequestID == "" {
 			j.RequestID = voicemail.NewRequestID()
 		}
-		req := voicemail.Request{ID: j.RequestID, Job: r.job.ID, Item: w.item.Seq, Voicemail: v.system.Name(), User: w.user, PIN: l.value,
+		req := voicemail.Request{ID: j.RequestID, Job: r.job.ID, Item: w.item.Seq, Voicemail: v.system.Name(), User: w.user,
 			Settings: voicemail.Settings(r.def.Reset.Settings)}
+		if v.system.Directory() {
+			req.Password = l.value
+		} else {
+			req.PIN = l.value
+		}
 		w.attempt = req.Attempt()
 		if v.system.KeepsNotes() {
 			var err error
@@ -210,7 +227,7 @@ func (g *group) resume(tx *store.Tx, w *work) error {
 	if why == "" {
 		return nil
 	}
-	w.outcome = &voicemail.Outcome{Result: outcome.Failed, Code: outcome.VoicemailTimeout, Detail: "the push was cut and is not repeated: " + why, History: w.prior}
+	w.outcome = &voicemail.Outcome{Result: outcome.Failed, Code: uncertainCode(j.Kind), Detail: "the push was cut and is not repeated: " + why, History: w.prior}
 	return g.end(tx, w)
 }
 
@@ -240,6 +257,7 @@ func (r *runner) notAgain(tx *store.Tx, w *work, s *store.Subject) (why string, 
 	j := w.sent
 	v := verdict{kind: j.Kind}
 	if s != nil {
+		r.judge.leave(&v, &s.User)
 		r.judge.route(&v, &s.User)
 	}
 	age := tx.Now().Sub(time.UnixMilli(j.FirstAt))

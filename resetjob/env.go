@@ -2,6 +2,7 @@ package resetjob
 
 import (
 	"log/slog"
+	"slices"
 
 	"github.com/dirpin/dirpin/config"
 	"github.com/dirpin/dirpin/internal/credential"
@@ -17,6 +18,10 @@ type Env struct {
 	Hasher *credential.Hasher
 	Store  *store.Store
 	Router *voicemail.Router
+
+	// Directories are where passwords are written back, by agreement.
+	Directories map[string]*voicemail.System
+
 	Live   Live // directories, for jobs that select from one
 	Owner  *Owner
 	Marker *incarnation.Marker // of this installation; nil: nobody asks whether the database was restored
@@ -26,6 +31,15 @@ type Env struct {
 	// names in DESIGN.md, on whatever goroutine takes it. Tests die in it; nil
 	// otherwise.
 	Step func(name string)
+}
+
+// systems returns everything that legs are pushed to.
+func (e *Env) systems() []*voicemail.System {
+	all := slices.Clone(e.Router.Systems())
+	for _, d := range e.Directories {
+		all = append(all, d)
+	}
+	return all
 }
 
 func (e *Env) step(name string) {

@@ -142,9 +142,6 @@ func (j *Job) generates(kind string) bool {
 // whatever it says.
 func (j *Job) Unsupported() []string {
 	var parts []string
-	if j.LDAPSynced.writesBack() || j.LDAPInactive.writesBack() {
-		parts = append(parts, "writing passwords back to the directory (write_back) comes with a later release: use skip, flag or reset")
-	}
 	if j.Deliver.MailTo != "" {
 		parts = append(parts, "delivery by mail comes with a later release: use deliver: {sealed_csv: [age1…]}")
 	}
@@ -152,8 +149,4 @@ func (j *Job) Unsupported() []string {
 		parts = append(parts, "notify comes with a later release: leave it out, and read the exit code or the report")
 	}
 	return parts
-}
-
-func (t Treatment) writesBack() bool {
-	return t.Password == ActionWriteBack || t.PIN == ActionWriteBack
 }

@@ -23,14 +23,16 @@ type judge struct {
 	def     *Job
 	wants   map[string]bool // by kind
 	policy  map[string]config.Policy
-	local   map[string]bool // agreements whose passwords are held here
+	local   map[string]bool              // agreements whose passwords are held here
+	back    map[string]*voicemail.System // those to which they are written back
 	protect *user.Matcher
 	router  *voicemail.Router
 	ring    *credential.Ring
 }
 
-func newJudge(def *Job, csv *CSV, cfg *config.Config, router *voicemail.Router, ring *credential.Ring) *judge {
-	j := &judge{def: def, router: router, ring: ring, local: make(map[string]bool),
+func (e *Env) newJudge(def *Job, csv *CSV) *judge {
+	cfg := e.Config
+	j := &judge{def: def, router: e.Router, ring: e.Ring, back: e.Directories, local: make(map[string]bool),
 		policy: map[string]config.Policy{store.PIN: cfg.Credentials.PIN, store.Password: cfg.Credentials.Password},
 		wants:  map[string]bool{store.PIN: def.Reset.PIN != nil, store.Password: def.Reset.Password != nil}}
 	if csv != nil {
@@ -142,9 +144,7 @@ func (j *judge) leg(v *verdict, u *user.User, e evidence) {
 			return
 		}
 	}
-	if v.kind == store.PIN {
-		j.route(v, u)
-	}
+	j.route(v, u)
 }
 
 // leave decides by whom the secret belongs to, and tells whether it is left
@@ -164,7 +164,7 @@ func (j *judge) leave(v *verdict, u *user.User) bool {
 	action := treatment.PIN
 	if v.kind == store.Password {
 		action = treatment.Password
-		if action == ActionReset && !j.local[u.Agreement] {
+		if action == ActionReset && !j.local[u.Agreement] || action == ActionWriteBack && j.back[u.Agreement] == nil {
 			// The directory owns it: here it would change nothing but this copy.
 			v.result, v.code = outcome.Skipped, outcome.LDAPSynced
 			v.detail = fmt.Sprintf("the password belongs to the directory of %s", u.Agreement)
@@ -173,6 +173,9 @@ func (j *judge) leave(v *verdict, u *user.User) bool {
 	}
 	switch action {
 	case ActionReset:
+		return false
+	case ActionWriteBack:
+		v.system = j.back[u.Agreement]
 		return false
 	case ActionFlag:
 		v.result, v.code = outcome.Flagged, code
@@ -194,7 +197,12 @@ func (j *judge) check(kind string, value secret.Value, u *user.User, tags [][]by
 	return outcome.OK
 }
 
+// route says where a secret is pushed: a password to the directory that it is
+// written back to, if to any.
 func (j *judge) route(v *verdict, u *user.User) {
+	if v.kind == store.Password {
+		return // leave has said so
+	}
 	system, err := j.router.Route(u)
 	switch {
 	case errors.Is(err, voicemail.ErrNoSystems): // a PIN is then committed at once

@@ -150,7 +150,7 @@ func (r *runner) again() {
 
 // giveUp ends a leg of which nobody will ask again whether it had arrived.
 func (r *runner) giveUp(w *work, why string) {
-	w.outcome = &voicemail.Outcome{History: w.prior, Result: outcome.Failed, Code: outcome.VoicemailTimeout, Detail: why}
+	w.outcome = &voicemail.Outcome{History: w.prior, Result: outcome.Failed, Code: w.system.Uncertain(), Detail: why}
 	w.ready = time.Time{}
 	r.settled = append(r.settled, w)
 }

@@ -215,12 +215,12 @@ func onlyAgain(vs []verdict, j *judged) []verdict {
 		case c == nil:
 			continue
 		case c.lost() && v.todo() && v.system != nil && v.system.Name() != c.System:
-			v.result, v.code, v.detail = outcome.Failed, outcome.VoicemailTimeout, "still uncertain, and not sent again: the user now belongs to another voicemail system"
+			v.result, v.code, v.detail = outcome.Failed, uncertainCode(v.kind), "still uncertain, and not sent again: the user now belongs to another voicemail system"
 		case c.lost() && v.todo() && j.user.UserID != c.userID:
-			v.result, v.code, v.detail = outcome.Failed, outcome.VoicemailTimeout, "still uncertain, and not sent again: the user id was "+c.userID
+			v.result, v.code, v.detail = outcome.Failed, uncertainCode(v.kind), "still uncertain, and not sent again: the user id was "+c.userID
 		case c.lost() && !v.todo():
 			v.result, v.detail = outcome.Failed, "still uncertain, and not sent again: "+string(v.code)
-			v.code = outcome.VoicemailTimeout
+			v.code = uncertainCode(v.kind)
 		}
 		kept = append(kept, v)
 	}

@@ -89,11 +89,11 @@ const hashAhead = 64
 func (e *Env) newRunner(l *loaded, progress func(Progress)) *runner {
 	r := &runner{env: e, job: l.job, def: l.def, key: l.key, given: l.given,
 		notes: make(chan *noting), ended: make(chan struct{}),
-		judge:   newJudge(l.def, l.people.csv, e.Config, e.Router, e.Ring),
+		judge:   e.newJudge(l.def, l.people.csv),
 		limit:   int64(l.def.Limits.Under(e.Config.Limits).MaxFailures),
 		batches: make(map[int64]*hand), lanes: make(map[*voicemail.System]*lane), progress: progress, counts: l.job.Counts}
 	buffer := hashAhead
-	for _, s := range e.Router.Systems() {
+	for _, s := range e.systems() {
 		r.lanes[s] = newLane(s)
 		buffer += 2 * s.Concurrency()
 	}

@@ -69,7 +69,11 @@ func (g *group) endLeg(tx *store.Tx, w *work, v *verdict) error {
 		v.result, v.code = outcome.Updated, outcome.OK
 	}
 	if v.result == outcome.Updated {
-		if err := g.r.commit(tx, w, l); err != nil {
+		commit := g.r.commit
+		if v.system != nil && v.system.Directory() {
+			commit = g.r.noteElsewhere
+		}
+		if err := commit(tx, w, l); err != nil {
 			return err
 		}
 	}
@@ -89,6 +93,12 @@ func (r *runner) commit(tx *store.Tx, w *work, l *leg) error {
 		n.Tag = l.tag
 	}
 	return tx.CommitSecret(w.item.UserRef, l.Kind, n)
+}
+
+// noteElsewhere records that the job has changed a password in its directory,
+// of which nothing is stored here.
+func (r *runner) noteElsewhere(tx *store.Tx, w *work, l *leg) error {
+	return tx.ChangedElsewhere(w.item.UserRef, l.Kind, r.job.ID)
 }
 
 func find(vs []verdict, kind string) *verdict {

@@ -63,7 +63,10 @@ func runDoctor(ctx context.Context, a *app) error {
 		if err := c.agreements(ctx, a, s); err != nil {
 			return err
 		}
-		return c.voicemail(ctx, s, env.Router.Systems())
+		if err := c.voicemail(ctx, s, env.Router.Systems()); err != nil {
+			return err
+		}
+		return c.writeBack(ctx, s, env.Directories)
 	})
 	if err != nil {
 		return err
@@ -128,30 +131,8 @@ func (c *checkup) voicemail(ctx context.Context, s *session, systems []*voicemai
 			continue
 		}
 		c.plain(what, &s.cfg.Voicemail[i])
-		began := time.Now()
-		answer, err := sys.Check(ctx)
-		took := time.Since(began).Round(time.Millisecond)
-		if err != nil {
-			c.say("fault", what, "%s; mend that, then run dirpin doctor again", strings.TrimPrefix(err.Error(), what+": "))
-			if answer.Result == voicemail.Denied {
-				err := s.store.Write(ctx, func(tx *store.Tx) error {
-					return tx.SetLatch(store.Latch{System: sys.Name(), Fingerprint: sys.Fingerprint(), Message: answer.Message})
-				})
-				if err != nil {
-					return err
-				}
-			}
-			continue
-		}
-		lifted := false
-		err = s.store.Write(ctx, func(tx *store.Tx) (err error) { lifted, err = tx.LiftLatch(sys.Name()); return err })
-		if err != nil {
+		if err := c.system(ctx, s, what, sys); err != nil {
 			return err
-		}
-		if lifted {
-			c.say("ok", what, "it denied us before and answers again (%s in %s): it is used again", answer.Result, took)
-		} else {
-			c.say("ok", what, "it answers (%s in %s)", answer.Result, took)
 		}
 		c.rules(ctx, what, s, sys)
 	}
@@ -173,6 +154,45 @@ func (c *checkup) rules(ctx context.Context, what string, s *session, sys *voice
 			c.say("ok", what, "a PIN that our policy takes fits each of its %d authentication rules", len(p.Rules))
 		}
 	}
+}
+
+// writeBack asks the directories whether passwords can be written to them.
+func (c *checkup) writeBack(ctx context.Context, s *session, directories map[string]*voicemail.System) error {
+	for _, ag := range s.cfg.Agreements {
+		if d := directories[ag.Name]; d != nil {
+			if err := c.system(ctx, s, "write_back of "+ag.Name, d); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// system asks one system whether it is there. One that denied us and answers is
+// used again.
+func (c *checkup) system(ctx context.Context, s *session, what string, sys *voicemail.System) error {
+	began := time.Now()
+	answer, err := sys.Check(ctx)
+	took := time.Since(began).Round(time.Millisecond)
+	if err != nil {
+		c.say("fault", what, "%s; mend that, then run dirpin doctor again", strings.TrimPrefix(err.Error(), "voicemail "+sys.Name()+": "))
+		if answer.Result != voicemail.Denied {
+			return nil
+		}
+		return s.store.Write(ctx, func(tx *store.Tx) error {
+			return tx.SetLatch(store.Latch{System: sys.Name(), Fingerprint: sys.Fingerprint(), Message: answer.Message})
+		})
+	}
+	lifted := false
+	if err := s.store.Write(ctx, func(tx *store.Tx) (err error) { lifted, err = tx.LiftLatch(sys.Name()); return err }); err != nil {
+		return err
+	}
+	if lifted {
+		c.say("ok", what, "it denied us before and answers again (%s in %s): it is used again", answer.Result, took)
+		return nil
+	}
+	c.say("ok", what, "it answers (%s in %s)", answer.Result, took)
+	return nil
 }
 
 // plain warns of PINs that cross a network as they are.

@@ -9,6 +9,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/dirpin/dirpin/config"
@@ -16,6 +17,7 @@ import (
 	"github.com/dirpin/dirpin/internal/incarnation"
 	"github.com/dirpin/dirpin/internal/secret"
 	"github.com/dirpin/dirpin/internal/voicemail"
+	"github.com/dirpin/dirpin/internal/writeback"
 	"github.com/dirpin/dirpin/resetjob"
 )
 
@@ -31,10 +33,17 @@ func (a *app) withJobs(ctx context.Context, fn func(*session, *resetjob.Env) err
 			return withCode(exitUsage, err)
 		}
 		defer router.Close()
+		directories, err := a.directories(s)
+		if err != nil {
+			return err
+		}
+		for _, d := range directories {
+			defer d.Close()
+		}
 		if _, err := resetjob.Recover(ctx, s.store); err != nil {
 			return withCode(exitCouldNotRun, err)
 		}
-		return fn(s, &resetjob.Env{Config: s.cfg, Ring: s.ring, Hasher: credential.NewHasher(s.ring, newParams()), Store: s.store, Router: router, Live: live{a, s},
+		return fn(s, &resetjob.Env{Config: s.cfg, Ring: s.ring, Hasher: credential.NewHasher(s.ring, newParams()), Store: s.store, Router: router, Directories: directories, Live: live{a, s},
 			Marker: incarnation.NewMarker(s.cfg.StateDir, s.store.Path()), Log: a.log, Step: atStep})
 	})
 }
@@ -110,6 +119,27 @@ func voicemailSecret(ring *credential.Ring, v *config.Voicemail) (secret.Value, 
 		return key, fmt.Errorf("voicemail %s: reading its %s: %w", v.Name, what, err)
 	}
 	return key, nil
+}
+
+// directories returns where passwords are written back.
+func (a *app) directories(s *session) (map[string]*voicemail.System, error) {
+	systems := make(map[string]*voicemail.System)
+	for _, ag := range s.cfg.Agreements {
+		if ag.Passwords != "write_back" || ag.WriteBack == nil {
+			continue
+		}
+		b := ag.WriteBack.Bind
+		var password secret.Value
+		if b.Password != (config.Secret{}) {
+			var err error
+			if password, err = b.Password.Resolve(s.ring.OpenSealed); err != nil {
+				return nil, withCode(exitUsage, fmt.Errorf("%s: reading the password of write_back: %w", ag.Name, err))
+			}
+		}
+		fingerprint := latchFingerprint(s.ring, &config.Voicemail{Name: ag.Name, URL: strings.Join(ag.Servers, " "), CAFile: ag.CAFile, User: b.DN}, password)
+		systems[ag.Name] = writeback.System(ag, password, fingerprint, a.log)
+	}
+	return systems, nil
 }
 
 // latchFingerprint changes with everything that may be why a system denied us.

@@ -124,6 +124,18 @@ func (t *Tx) CommitSecret(userRef int64, kind string, s NewSecret) error {
 	return t.unflag(userRef)
 }
 
+// ChangedElsewhere records the job that has changed a credential which is not
+// held here, so that an older one does not change it back. It takes the user
+// off the work list.
+func (t *Tx) ChangedElsewhere(userRef int64, kind string, job int64) error {
+	_, err := t.exec(`INSERT INTO credentials (user_ref, kind, job, version) VALUES (?1, ?2, ?3, 1)
+		ON CONFLICT (user_ref, kind) DO UPDATE SET job = ?3, version = version + 1`, userRef, kind, job)
+	if err != nil {
+		return fmt.Errorf("noting the %s: %w", kind, err)
+	}
+	return t.unflag(userRef)
+}
+
 // unflag takes a user off the work list. Most of the time nobody is on it.
 func (t *Tx) unflag(userRef int64) error {
 	if t.noFlags == 0 {

@@ -99,15 +99,16 @@ func (t *Tx) HoldRestored(reason string, until time.Time) error {
 	}
 	const inJournal = "EXISTS (SELECT 1 FROM journal j WHERE j.job = legs.job AND j.seq = legs.seq AND j.until = 0"
 	for _, q := range []string{
-		"UPDATE legs SET state = 'final', result = 'failed', code = '" + string(outcome.VoicemailTimeout) + "', request_id = '', body = NULL WHERE state = 'pending' AND " + inJournal + " AND j.kind = legs.kind)",
+		"UPDATE legs SET state = 'final', result = 'failed', code = CASE kind WHEN 'pin' THEN '" + string(outcome.VoicemailTimeout) + "' ELSE '" + string(outcome.DirectoryTimeout) + "' END, request_id = '', body = NULL WHERE state = 'pending' AND " + inJournal + " AND j.kind = legs.kind)",
 		"UPDATE legs SET state = 'final', result = 'not-run', code = '" + string(outcome.Held) + "' WHERE state = 'pending' AND " + inJournal + ")",
 	} {
 		if _, err := t.exec(q); err != nil {
 			return fmt.Errorf("settling what the restored database has open: %w", err)
 		}
 	}
-	if _, err := t.exec(`UPDATE items SET state = 'final', result = 'failed', code = ?, detail = ?, at = ? WHERE state = 'pending' AND `+inFlightItem,
-		string(outcome.VoicemailTimeout), restoredDetail, t.now); err != nil {
+	if _, err := t.exec(`UPDATE items SET state = 'final', result = 'failed', detail = ?, at = ?,
+		code = (SELECT l.code FROM legs l WHERE l.job = items.job AND l.seq = items.seq AND l.result = 'failed' ORDER BY l.kind DESC LIMIT 1) WHERE state = 'pending' AND `+inFlightItem,
+		restoredDetail, t.now); err != nil {
 		return fmt.Errorf("settling what the restored database has open: %w", err)
 	}
 	for job, n := range open {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"database/sql"
+	"errors"
 	"fmt"
 
 	"github.com/dirpin/dirpin/internal/outcome"
@@ -162,7 +163,12 @@ const inFlightItem = "EXISTS (SELECT 1 FROM journal j WHERE j.user_ref = items.u
 // EndPending ends every pending item of the job as not run, and returns how
 // many there were. Items that are being pushed are left to whoever settles
 // them.
+//
+// An item of which a leg has failed already ends as failed, with that code.
 func (t *Tx) EndPending(job int64, code outcome.Code) (int64, error) {
+	if err := t.endFailed(job); err != nil {
+		return 0, err
+	}
 	if _, err := t.exec(`UPDATE legs SET state = 'final', result = 'not-run', code = ? WHERE job = ? AND state = 'pending'
 		AND seq IN (SELECT seq FROM items WHERE job = ? AND state = 'pending' AND NOT `+inFlightItem+")", string(code), job, job); err != nil {
 		return 0, err
@@ -173,6 +179,38 @@ func (t *Tx) EndPending(job int64, code outcome.Code) (int64, error) {
 		return 0, err
 	}
 	return n, t.AddCounts(job, Counts{NotRun: n}, 0)
+}
+
+// endFailed ends the pending items that have a failed leg.
+func (t *Tx) endFailed(job int64) error {
+	const failed = "EXISTS (SELECT 1 FROM legs l WHERE l.job = items.job AND l.seq = items.seq AND l.result = 'failed')"
+	rows, err := t.rows("SELECT l.code, count(*) FROM items JOIN legs l ON l.job = items.job AND l.seq = items.seq AND l.result = 'failed' WHERE items.job = ? AND items.state = 'pending' AND NOT "+inFlightItem+" GROUP BY l.code", job)
+	if err != nil {
+		return err
+	}
+	var counts Counts
+	for rows.Next() {
+		var code outcome.Code
+		var n int64
+		if err := rows.Scan(&code, &n); err != nil {
+			rows.Close()
+			return err
+		}
+		counts.AddN(outcome.Failed, code, n)
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil || counts.Failed == 0 {
+		return err
+	}
+	if _, err := t.exec(`UPDATE items SET state = 'final', result = 'failed', at = ?,
+			code = (SELECT l.code FROM legs l WHERE l.job = items.job AND l.seq = items.seq AND l.result = 'failed' ORDER BY l.kind DESC LIMIT 1)
+		WHERE job = ? AND state = 'pending' AND NOT `+inFlightItem+" AND "+failed, t.now, job); err != nil {
+		return err
+	}
+	if _, err := t.exec(`UPDATE legs SET state = 'final', result = 'not-run', code = ? WHERE job = ? AND state = 'pending'
+		AND EXISTS (SELECT 1 FROM items i WHERE i.job = legs.job AND i.seq = legs.seq AND i.state = 'final')`, string(outcome.Cancelled), job); err != nil {
+		return err
+	}
+	return t.AddCounts(job, counts, counts.Failed)
 }
 
 // CountOpen returns how many items of a job are pending and how many are being

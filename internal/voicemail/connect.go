@@ -29,6 +29,7 @@ type Connector interface {
 // field may be left out.
 type Options struct {
 	Secret      secret.Value // http: signs the requests; unity: the password of its user
+	Directory   bool         // it is a directory, and passwords are pushed to it: codes are the directory's
 	Fingerprint []byte       // of configuration and secret; a denial holds for as long as it stays
 	Log         *slog.Logger
 	Now         func() time.Time

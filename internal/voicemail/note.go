@@ -10,7 +10,7 @@ import (
 // anything there. It is journalled before the first change leaves, so that
 // what was lost can be settled by comparing, after a crash as well.
 type Note struct {
-	Mailbox string `json:"mailbox,omitempty"` // the system's own id of it
+	Mailbox string `json:"mailbox,omitempty"` // the system's own id of it; of a directory the server that is asked
 	Changed string `json:"changed,omitempty"` // when its PIN was changed last, in the system's words: compared with itself and with nothing else
 
 	// Unsent is set while nothing that could change anything has left. Mailbox,

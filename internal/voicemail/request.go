@@ -20,6 +20,7 @@ type Request struct {
 	Voicemail string // the name of the system
 	User      user.User
 	PIN       secret.Value
+	Password  secret.Value // in place of a PIN: for a directory (Options.Directory)
 	Settings  Settings
 }
 
@@ -42,8 +43,9 @@ func NewRequestID() string {
 }
 
 const (
-	operationSetPIN = "set_pin"
-	operationCheck  = "check"
+	operationSetPIN      = "set_pin"
+	operationSetPassword = "set_password"
+	operationCheck       = "check"
 )
 
 // body is the request as it is on the wire.
@@ -56,6 +58,8 @@ type body struct {
 	Voicemail string    `json:"voicemail"`
 	User      *bodyUser `json:"user,omitempty"`
 	PIN       string    `json:"pin,omitempty"`
+	Password  string    `json:"password,omitempty"`
+	Key       string    `json:"key,omitempty"` // of the user's entry, with a password
 	Settings  Settings  `json:"settings"`
 }
 
@@ -71,20 +75,28 @@ type bodyUser struct {
 // Attempt returns the request ready to be sent, as NewAttempt would make it of
 // its body.
 func (r *Request) Attempt() Attempt {
-	return Attempt{RequestID: r.ID, UserID: r.User.UserID, Body: r.Body(), pin: r.PIN}
+	a := Attempt{RequestID: r.ID, UserID: r.User.UserID, Body: r.Body(), pin: r.PIN}
+	if !r.Password.IsZero() {
+		a.pin = r.Password
+	}
+	return a
 }
 
 // Body returns the JSON of the request. It holds the PIN: it is journalled
 // sealed, and sent as it is by every attempt.
 func (r *Request) Body() secret.Value {
-	return encode(body{
+	b := body{
 		Version: 1, Operation: operationSetPIN, RequestID: r.ID, Job: r.Job, Item: r.Item, Voicemail: r.Voicemail,
 		User: &bodyUser{
 			UserID: r.User.UserID, FirstName: r.User.FirstName, LastName: r.User.LastName,
 			Mail: r.User.Mail, Telephone: r.User.Telephone, Department: r.User.Department(),
 		},
 		PIN: r.PIN.Reveal(), Settings: r.Settings,
-	})
+	}
+	if !r.Password.IsZero() {
+		b.Operation, b.PIN, b.Password, b.Key = operationSetPassword, "", r.Password.Reveal(), r.User.Key
+	}
+	return encode(b)
 }
 
 func checkBody(voicemail string) secret.Value {
@@ -124,11 +136,12 @@ func NewAttempt(journalled secret.Value) (Attempt, error) {
 	if b.Version != 1 {
 		return Attempt{}, fmt.Errorf("read the journalled request: it has version %d, this program knows 1", b.Version)
 	}
-	complete := b.Operation == operationCheck || b.Operation == operationSetPIN && b.PIN != "" && b.User != nil
+	complete := b.Operation == operationCheck || b.Operation == operationSetPIN && b.PIN != "" && b.User != nil ||
+		b.Operation == operationSetPassword && b.Password != "" && b.Key != ""
 	if _, err := uuid.Parse(b.RequestID); err != nil || !complete {
 		return Attempt{}, errNoRequest
 	}
-	a := Attempt{RequestID: b.RequestID, Body: journalled, pin: secret.New(b.PIN)}
+	a := Attempt{RequestID: b.RequestID, Body: journalled, pin: secret.New(b.PIN + b.Password)}
 	if b.User != nil {
 		a.UserID = b.User.UserID
 	}

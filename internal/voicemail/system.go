@@ -51,6 +51,7 @@ type System struct {
 	pauseMax              time.Duration
 	concurrency           int
 	retries               int
+	directory             bool
 	fingerprint           []byte
 
 	conn   Connector // nil: type none
@@ -83,7 +84,7 @@ func NewWith(cfg *config.Voicemail, conn Connector, opt Options) *System {
 	return &System{
 		name: cfg.Name, kind: cfg.Type, serves: query.Matcher(),
 		commitsWithoutMailbox: cfg.NoMailbox == "commit", timeout: cfg.Timeout, retries: cfg.Retries,
-		pauseMax: cfg.PauseMax, concurrency: max(1, cfg.Concurrency), fingerprint: opt.Fingerprint,
+		pauseMax: cfg.PauseMax, concurrency: max(1, cfg.Concurrency), fingerprint: opt.Fingerprint, directory: opt.Directory,
 		conn: conn, rate: rate.NewLimiter(limit, 1), jitter: opt.Jitter,
 		log: opt.Log.With("voicemail", cfg.Name),
 	}
@@ -108,6 +109,17 @@ func (s *System) PauseMax() time.Duration { return s.pauseMax }
 
 // Concurrency returns how many pushes may be under way at once.
 func (s *System) Concurrency() int { return s.concurrency }
+
+// Directory tells whether it is a directory, to which passwords are pushed.
+func (s *System) Directory() bool { return s.directory }
+
+// Uncertain returns the code of a leg of which an answer was lost.
+func (s *System) Uncertain() outcome.Code {
+	if s.directory {
+		return outcome.DirectoryTimeout
+	}
+	return outcome.VoicemailTimeout
+}
 
 // Fingerprint returns what its Options said: it changes when its configuration
 // or its secret does.
@@ -183,7 +195,7 @@ func (s *System) Push(ctx context.Context, leg Leg) (Outcome, error) {
 		}
 		v := s.settle(answer, lostBefore, leg.Drawn)
 		if !v.again {
-			return out.with(v, answer), nil
+			return s.end(out, v, answer), nil
 		}
 		s.log.Warn("attempt without an answer that counts", "request_id", leg.RequestID,
 			"attempt", out.Attempts, "class", string(answer.Class), "message", answer.Message)
@@ -191,7 +203,7 @@ func (s *System) Push(ctx context.Context, leg Leg) (Outcome, error) {
 			return s.kept(out, err)
 		}
 		if try >= s.retries {
-			return out.with(v, answer), nil
+			return s.end(out, v, answer), nil
 		}
 		if err := sleep(ctx, s.backoff(try, answer.RetryAfter)); err != nil {
 			return out, err
@@ -216,12 +228,43 @@ func (o Outcome) with(v verdict, last Answer) Outcome {
 	return o
 }
 
+// end is the outcome of a leg. A directory has codes of its own; none of its
+// refusals stops a job, which has PINs to push as well.
+func (s *System) end(out Outcome, v verdict, last Answer) Outcome {
+	out = out.with(v, last)
+	if s.directory {
+		out.Code = directoryCode(out.Result, out.Code)
+		if out.Result == outcome.NotRun {
+			out.Result = outcome.Failed
+		}
+	}
+	return out
+}
+
+// directoryCode is what a code means where the other system is a directory.
+func directoryCode(r outcome.Result, c outcome.Code) outcome.Code {
+	switch c {
+	case outcome.VoicemailTimeout:
+		return outcome.DirectoryTimeout
+	case outcome.VoicemailUnreachable:
+		return outcome.DirectoryUnreachable
+	case outcome.VoicemailDenied:
+		if r == outcome.NotRun { // kept back because it denied others
+			return outcome.DirectoryUnreachable
+		}
+		return outcome.DirectoryRejected
+	case outcome.VoicemailRejected, outcome.InHistory, outcome.NoMailbox:
+		return outcome.DirectoryRejected
+	}
+	return c
+}
+
 // kept is the end of a call whose next attempt could not be made: final where
 // the system denies us, since it will do so for long.
 func (s *System) kept(out Outcome, err error) (Outcome, error) {
 	var denied *DeniedError
 	if errors.As(err, &denied) {
-		return out.with(turnedAway(out.History), Answer{Class: NotSent, Message: denied.Message}), nil
+		return s.end(out, turnedAway(out.History), Answer{Class: NotSent, Message: denied.Message}), nil
 	}
 	return out, err
 }
@@ -313,7 +356,7 @@ func (s *System) onTheWire(ctx context.Context, leg *Leg, before History, do fun
 // attempt was lost has taken effect. Where that is not proven the outcome is
 // uncertain, with that reason.
 func (s *System) Settle(ctx context.Context, leg Leg, why string) Outcome {
-	out := Outcome{History: leg.Prior, Result: outcome.Failed, Code: outcome.VoicemailTimeout, Detail: why}
+	out := Outcome{History: leg.Prior, Result: outcome.Failed, Code: s.Uncertain(), Detail: why}
 	looker, ok := s.conn.(Looker)
 	if !ok || leg.Note.needsLook() || s.gate.closed() != nil {
 		return out
