@@ -58,7 +58,7 @@ func afterChanges(n int) func(context.Context, *bench) (figures, error) {
 		if err != nil {
 			return figures{}, err
 		}
-		return nextSync("syncrepl")(ctx, b)
+		return afterBind(ctx, b)
 	}
 }
 
@@ -83,15 +83,50 @@ func afterDeletions(n int) func(context.Context, *bench) (figures, error) {
 		if err := all(b.server.People(), b.server.Suffix()); err != nil {
 			return f, err
 		}
-		if f, err = nextSync("syncrepl")(ctx, b); err != nil {
+		if f, err = afterBind(ctx, b); err != nil {
 			return f, err
 		}
 		if err := all(b.server.Suffix(), b.server.People()); err != nil {
 			return f, err
 		}
-		_, err = nextSync("syncrepl")(ctx, b)
+		_, err = afterBind(ctx, b)
 		return f, err
 	}
+}
+
+// replicated are the options of a synchronization by syncrepl, with the store of
+// the rows before.
+func (b *bench) replicated(s *store.Store) ldapsync.Options {
+	percent := config.Limit{N: 10, Percent: true}
+	return ldapsync.Options{
+		Agreement: config.Agreement{Name: "corp", Servers: []string{b.server.URL()}, InsecurePlaintext: true, Bind: config.Bind{DN: b.server.BindDN()}, Base: b.server.People(),
+			Method: "syncrepl", Interval: 15 * time.Minute, FullEvery: 24 * time.Hour, PageSize: 1000, Timeout: 30 * time.Second,
+			Guard: config.Guard{MaxDeactivate: percent, MaxBlank: percent, Window: 24 * time.Hour}},
+		Password: secret.New(b.server.BindPassword()), Store: ldapsync.Over(s), Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+	}
+}
+
+// afterBind synchronizes in this process. The wall begins when the connection
+// is bound and the server known; CPU and memory are left out.
+func afterBind(ctx context.Context, b *bench) (f figures, err error) {
+	s, err := store.Open(ctx, store.Options{Path: b.path("syncrepl/state/dirpin.db")})
+	if err != nil {
+		return f, err
+	}
+	defer s.Close()
+	o := b.replicated(s)
+	var bound time.Time
+	o.Connect = func(ctx context.Context, c ldapsync.ConnectOptions) (ldapsync.Directory, error) {
+		d, err := ldapsync.Connect(ctx, c)
+		bound = time.Now()
+		return d, err
+	}
+	r, err := ldapsync.Run(ctx, o)
+	f.wall = time.Since(bound)
+	if err == nil && r.Full {
+		err = errors.New("everything was read")
+	}
+	return f, err
 }
 
 // following measures how long a change takes from the server's answer to the
@@ -103,18 +138,12 @@ func following(ctx context.Context, b *bench) (f figures, err error) {
 		return f, err
 	}
 	defer s.Close()
-	percent := config.Limit{N: 10, Percent: true}
 	following := make(chan bool, 10)
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() {
 		ended <- ldapsync.Follow(ctx, ldapsync.FollowOptions{
-			Options: ldapsync.Options{
-				Agreement: config.Agreement{Name: "corp", Servers: []string{b.server.URL()}, InsecurePlaintext: true, Bind: config.Bind{DN: b.server.BindDN()}, Base: b.server.People(),
-					Method: "syncrepl", Interval: 15 * time.Minute, FullEvery: 24 * time.Hour, PageSize: 1000, Timeout: 30 * time.Second,
-					Guard: config.Guard{MaxDeactivate: percent, MaxBlank: percent, Window: 24 * time.Hour}},
-				Password: secret.New(b.server.BindPassword()), Store: ldapsync.Over(s), Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
-			},
+			Options: b.replicated(s),
 			OnState: func(is bool) { following <- is },
 		})
 	}()
