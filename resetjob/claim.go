@@ -1,6 +1,7 @@
 package resetjob
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -19,6 +20,9 @@ var errFull = errors.New("enough is on its way")
 func (g *group) claim(tx *store.Tx, w *work) error {
 	r := g.r
 	s := g.subjects[w.item.UserRef]
+	if err := w.askOvertaken(tx); err != nil {
+		return err
+	}
 	w.vs = r.decide(w, s, g.history)
 	if s == nil {
 		return g.finish(tx, w)
@@ -39,6 +43,25 @@ func (g *group) claim(tx *store.Tx, w *work) error {
 		return err
 	}
 	g.ahead[v.system]++
+	return nil
+}
+
+// askOvertaken asks, of a leg that is to be sent again, whether another request
+// was on its way to the user since: an idempotent system would accept the old one
+// without carrying it out, and the mailbox has what the other one set.
+func (w *work) askOvertaken(tx *store.Tx) error {
+	w.overtaken = false
+	for i := range w.legs {
+		l := &w.legs[i]
+		if !l.todo() || !l.lost() {
+			continue
+		}
+		id, err := tx.LastSent(w.item.UserRef)
+		if err != nil {
+			return fmt.Errorf("asking what was sent to %s last: %w", w.item.UserID, err)
+		}
+		w.overtaken = w.overtaken || id != l.RequestID
+	}
 	return nil
 }
 
@@ -83,10 +106,12 @@ func (r *runner) sinceThen(w *work, l *leg, v verdict, s *store.Subject) verdict
 	switch by := s.Of(l.Kind).Job; {
 	case !l.todo(): // decided when the job opened, or done
 		v.result, v.code = l.Result, l.Code
-	case by > r.job.Since() && by != r.job.ID && (v.todo() || l.lost()):
+	case v.todo() && !l.lost() && r.later(by), l.lost() && by > r.job.Since() && by != r.job.ID:
 		v.result, v.code, v.detail = outcome.Skipped, outcome.Superseded, fmt.Sprintf("job %d has changed it since", by)
 	case l.lost() && !v.todo():
 		return uncertain(string(v.code) + " " + v.detail)
+	case l.lost() && w.overtaken:
+		return uncertain("another one was on its way to this user since; give the user a new value")
 	case l.lost() && (v.system == nil || v.system.Name() != l.System):
 		return uncertain("the user now belongs to another voicemail system")
 	case v.todo() && v.system != nil && v.system.NeedsPush() && !v.system.Directory() && v.system.Denied() != nil:
@@ -111,6 +136,31 @@ func uncertainCode(kind string) outcome.Code {
 		return outcome.DirectoryTimeout
 	}
 	return outcome.VoicemailTimeout
+}
+
+// later tells whether what a job has set is newer than what this one sets: its
+// values were given later. Of a retry, those of the first of its chain count.
+func (r *runner) later(job int64) bool {
+	if job <= r.job.Since() || job == r.job.ID {
+		return false
+	}
+	first, known := r.firsts[job]
+	if !known {
+		first = job
+		// A job that is not there any more, or cannot be read, counts as itself.
+		r.env.Store.Read(context.Background(), func(tx *store.Tx) error {
+			j, err := tx.Job(job)
+			if err == nil {
+				first = j.Since()
+			}
+			return nil
+		})
+		if r.firsts == nil {
+			r.firsts = make(map[int64]int64)
+		}
+		r.firsts[job] = first
+	}
+	return first > r.job.Since()
 }
 
 // of returns the leg of that kind, or nil.
@@ -273,7 +323,7 @@ func (r *runner) notAgain(tx *store.Tx, w *work, s *store.Subject) (why string, 
 		return "the user is protected now", false
 	case v.system == nil || v.system.Name() != j.System:
 		return "the user now belongs to another voicemail system", false
-	case s.Of(j.Kind).Job > r.job.Since() && s.Of(j.Kind).Job != r.job.ID:
+	case r.later(s.Of(j.Kind).Job):
 		return fmt.Sprintf("job %d has changed it since", s.Of(j.Kind).Job), false
 	}
 	body, err := r.key.OpenValue(legContext("body", r.job.ID, w.item.Seq), j.Body)

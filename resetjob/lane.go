@@ -48,7 +48,10 @@ func (r *runner) send(w *work) (voicemail.Outcome, error) {
 	if w.asking != "" {
 		return w.system.Settle(context.WithoutCancel(r.pushes), leg, w.asking), nil
 	}
-	leg.Begin = func(voicemail.History) error {
+	leg.Begin = func(before voicemail.History) error {
+		if before.Attempts == 0 && r.halted.Load() { // it waited for its turn, and the job ended meanwhile
+			return voicemail.ErrStopped
+		}
 		r.env.step("push")
 		return r.env.Owner.Fresh()
 	}

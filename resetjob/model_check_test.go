@@ -171,7 +171,7 @@ func (w *world) committed(s *view, p *person, k credKey, old, c seenCred, value 
 	if value == "" {
 		w.wrong("job %d has committed a PIN for %s that nobody ever sent", c.job, p.alias)
 	}
-	if j := s.jobs[c.job]; j != nil && old.job > j.since() && old.job != c.job && old.version < c.version {
+	if j := s.jobs[c.job]; j != nil && s.since(old.job) > j.since() && old.job != c.job && old.version < c.version {
 		w.wrong("job %d (since job %d) has changed %s after job %d (S8)", c.job, j.since(), p.alias, old.job)
 	}
 	if !p.box.exists {

@@ -116,7 +116,7 @@ func (w *world) mayBeSent(c *wire, r *request) {
 		w.wrong("%s sends to %s before its canary is back (S17)", c.p.name, c.system)
 	}
 	by := s.creds[credKey{j.ref, store.PIN}].job
-	if (fresh || again) && by > job.since() && by != j.job {
+	if (fresh || again) && s.since(by) > job.since() && by != j.job {
 		w.wrong("%s sends for %v, and job %d has changed %s since (S8)", c.p.name, j.legID, by, r.person.alias)
 	}
 	w.isTheItems(s, r, j)

@@ -36,6 +36,14 @@ func (j *seenJob) since() int64 {
 	return j.id
 }
 
+// since is that of a job, or its number where it is not known any more.
+func (s *view) since(job int64) int64 {
+	if j := s.jobs[job]; j != nil {
+		return j.since()
+	}
+	return job
+}
+
 type seenItem struct {
 	ref       int64
 	state     string

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dirpin/dirpin/internal/credential"
@@ -42,6 +43,7 @@ type runner struct {
 	inFlight int // items that are journalled and on the wire
 	lanes    map[*voicemail.System]*lane
 	pushes   context.Context // its end stops new attempts
+	halted   atomic.Bool     // end is set: who waits for a slot is not pushed any more
 	pushed   chan *work
 	settled  []*work // have an outcome that is not written yet
 	resting  []*work // journalled, to be pushed again later
@@ -53,7 +55,8 @@ type runner struct {
 	end      ending
 	progress func(Progress)
 	counts   store.Counts
-	accepted int64 // by a voicemail system, since this run began
+	firsts   map[int64]int64 // of jobs that have changed somebody: the first of their chain
+	accepted int64           // by a voicemail system, since this run began
 	noBox    int64
 	pause    string    // why nothing goes on; "": it does
 	waiting  int       // users whom something else keeps for now
@@ -146,6 +149,9 @@ func (r *runner) loop(ctx context.Context) error {
 		}
 		if err := r.env.Owner.Lost(); err != nil && r.end.why == nil {
 			r.end = ending{why: err}
+		}
+		if r.stopping() {
+			r.halted.Store(true)
 		}
 		if err := r.fetch(); err != nil {
 			return err

@@ -26,6 +26,8 @@ type work struct {
 	vs    []verdict // as claimed, and with results as they come
 	since map[string]store.Changed
 
+	overtaken bool // another request was sent to the user after the one that is to be sent again
+
 	// Of the transaction that is under way.
 	ended []verdict // legs that got their result
 	done  bool      // the item got its

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/dirpin/dirpin/internal/outcome"
 )
 
 // Journalled is a leg that may have been sent, as it stands in the journal
@@ -120,11 +122,26 @@ func (t *Tx) Quarantine(j *Journalled, until time.Time) error {
 	return nil
 }
 
-// ForgetSettled removes what keeps nobody from anything any more. Nothing rests
+// LastSent returns the id of the request that was the last on its way to the
+// user, if an answer to it was lost and may still be asked for; "" where there
+// is none.
+func (t *Tx) LastSent(userRef int64) (string, error) {
+	var id string
+	err := t.row("SELECT request_id FROM journal WHERE user_ref = ?", userRef).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
+	}
+	return id, err
+}
+
+// ForgetSettled removes what keeps nobody from anything any more, nor tells
+// that a request was the last to its user and can be sent again. Nothing rests
 // for longer than longest from now: a clock that was set back would keep its
 // user from every job until it has caught up.
 func (t *Tx) ForgetSettled(longest time.Duration) error {
-	_, err := t.exec("DELETE FROM journal WHERE until <> 0 AND until <= ?", t.now)
+	_, err := t.exec(`DELETE FROM journal WHERE until <> 0 AND until <= ? AND NOT EXISTS (SELECT 1 FROM legs l JOIN jobs ON jobs.id = l.job
+		WHERE l.job = journal.job AND l.seq = journal.seq AND l.kind = journal.kind AND l.code IN (?, ?) AND jobs.job_key IS NOT NULL)`,
+		t.now, string(outcome.VoicemailTimeout), string(outcome.DirectoryTimeout))
 	if err == nil {
 		_, err = t.exec("UPDATE journal SET until = ?1 WHERE until > ?1", t.now+longest.Milliseconds())
 	}
