@@ -115,6 +115,9 @@ func (r *runner) sinceThen(w *work, l *leg, v verdict, s *store.Subject) verdict
 	case l.lost() && (v.system == nil || v.system.Name() != l.System):
 		return uncertain("the user now belongs to another voicemail system")
 	case v.todo() && v.system != nil && v.system.NeedsPush() && !v.system.Directory() && v.system.Denied() != nil:
+		if l.lost() {
+			return uncertain(v.system.Denied().Error())
+		}
 		v.result, v.code, v.detail = outcome.NotRun, outcome.VoicemailDenied, v.system.Denied().Error()
 	case v.todo() && v.system != nil && v.system.NeedsPush() && r.lanes[v.system].gaveUp:
 		if l.lost() {

@@ -159,7 +159,7 @@ func (e *Env) work(ctx context.Context, l *loaded, progress func(Progress)) erro
 	if err := e.guard(ctx, l); err != nil {
 		return err
 	}
-	if err := e.start(ctx, l); err != nil {
+	if err := e.start(ctx, l); err != nil || l.job.State == store.Cancelled {
 		return err
 	}
 	r := e.newRunner(l, progress)
@@ -190,7 +190,7 @@ func (e *Env) guard(ctx context.Context, l *loaded) error {
 	var held error
 	err := e.Store.Write(ctx, func(tx *store.Tx) error {
 		var err error
-		if l.job, err = tx.Job(l.job.ID); err != nil || !l.job.Started.IsZero() {
+		if l.job, err = tx.Job(l.job.ID); err != nil || !l.job.Started.IsZero() || l.job.State.Ended() {
 			return err
 		}
 		pending, _, err := tx.CountOpen(l.job.ID)
@@ -246,7 +246,7 @@ func (e *Env) heldBy(l *loaded, guard string, count int64) *HeldError {
 	return &HeldError{Job: l.job.ID, Reason: describeHold(l.job, l.def, e.Config, guard, count)}
 }
 
-// start moves the job to running.
+// start moves the job to running, unless it was cancelled meanwhile.
 func (e *Env) start(ctx context.Context, l *loaded) error {
 	return e.Store.Write(ctx, func(tx *store.Tx) error {
 		from := []store.State{store.Queued, store.Running, store.Paused}
@@ -257,10 +257,14 @@ func (e *Env) start(ctx context.Context, l *loaded) error {
 		if l.job, err = tx.Job(l.job.ID); err != nil {
 			return err
 		}
-		if !moved {
-			return fmt.Errorf("job %d is %s: it cannot run", l.job.ID, l.job.State)
+		switch {
+		case moved:
+		case l.job.State == store.Cancelled: // while it was opened
+			_, err = tx.EndPending(l.job.ID, outcome.Cancelled)
+		default:
+			err = fmt.Errorf("job %d is %s: it cannot run", l.job.ID, l.job.State)
 		}
-		return nil
+		return err
 	})
 }
 
@@ -271,6 +275,11 @@ func (e *Env) conclude(ctx context.Context, l *loaded, end ending) error {
 		pending, pushing, err := tx.CountOpen(l.job.ID)
 		if err != nil {
 			return err
+		}
+		if state, _, err := tx.JobState(l.job.ID); err != nil {
+			return err
+		} else if state == store.Cancelled { // whatever stopped it at the same moment
+			end = ending{state: store.Cancelled, code: outcome.Cancelled}
 		}
 		active := []store.State{store.Running, store.Paused}
 		switch {

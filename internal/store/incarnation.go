@@ -74,9 +74,9 @@ func (t *Tx) RestUntil(until time.Time) error {
 }
 
 // HoldRestored notes that the database was restored: every job that has not
-// ended is held, and every push that it believes to be open ends uncertain,
-// without its request, which must never be sent again. Until the given time
-// requests may still arrive, of which it knows nothing, or that these were.
+// ended is held, and every push that it believes to be open ends uncertain. No
+// request that it knows is ever sent again. Until the given time requests may
+// still arrive, of which it knows nothing, or that these were.
 func (t *Tx) HoldRestored(reason string, until time.Time) error {
 	if err := errors.Join(t.setMeta(metaRestored, reason), t.RestUntil(until)); err != nil {
 		return err
@@ -118,6 +118,9 @@ func (t *Tx) HoldRestored(reason string, until time.Time) error {
 			return err
 		}
 	}
+	if err := t.forgetRequests(); err != nil {
+		return fmt.Errorf("forgetting the requests of the restored database: %w", err)
+	}
 	for _, q := range []string{
 		"UPDATE batches SET owner = '', epoch = epoch + 1 WHERE owner <> ''",
 		"UPDATE jobs SET owner = ''",
@@ -131,6 +134,36 @@ func (t *Tx) HoldRestored(reason string, until time.Time) error {
 		}
 	}
 	_, err = t.exec("UPDATE journal SET until = ?, body = NULL WHERE until = 0", milli(until))
+	return err
+}
+
+// forgetRequests keeps every request that the restored database knows from
+// being sent again, whatever it believes of it: it may have been answered since,
+// and an idempotent system would answer "accepted" without setting an old PIN.
+// What was to be tried again because an answer was lost stays uncertain.
+func (t *Tx) forgetRequests() error {
+	rows, err := t.rows("SELECT DISTINCT job FROM legs WHERE state = 'pending' AND lost > 0")
+	if err != nil {
+		return err
+	}
+	var jobs []int64
+	for rows.Next() {
+		var job int64
+		if err := rows.Scan(&job); err != nil {
+			rows.Close()
+			return err
+		}
+		jobs = append(jobs, job)
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return err
+	}
+	for _, job := range jobs {
+		if err := errors.Join(t.endLost(job), t.endFailed(job)); err != nil {
+			return err
+		}
+	}
+	_, err = t.exec("UPDATE legs SET request_id = '', body = NULL WHERE request_id <> '' OR body IS NOT NULL")
 	return err
 }
 

@@ -164,8 +164,17 @@ const inFlightItem = "EXISTS (SELECT 1 FROM journal j WHERE j.user_ref = items.u
 // many there were. Items that are being pushed are left to whoever settles
 // them.
 //
-// An item of which a leg has failed already ends as failed, with that code.
+// An item of which a leg has failed already ends as failed, with that code. So
+// does one that was to be tried again because an answer was lost: it stays
+// uncertain, and keeps its request. A retry that ends before it was opened gives
+// back what it had taken.
 func (t *Tx) EndPending(job int64, code outcome.Code) (int64, error) {
+	if err := t.giveBack(job); err != nil {
+		return 0, err
+	}
+	if err := t.endLost(job); err != nil {
+		return 0, err
+	}
 	if err := t.endFailed(job); err != nil {
 		return 0, err
 	}
@@ -181,10 +190,29 @@ func (t *Tx) EndPending(job int64, code outcome.Code) (int64, error) {
 	return n, t.AddCounts(job, Counts{NotRun: n}, 0)
 }
 
+// giveBack lets the items of another job be tried again that a retry has taken
+// and not opened, if nobody is opening it.
+func (t *Tx) giveBack(job int64) error {
+	_, err := t.exec(`UPDATE items SET retried_by = 0
+		WHERE job = (SELECT retry_of FROM jobs WHERE id = ?1 AND stage = 'opening' AND owner = '') AND retried_by = ?1
+		AND NOT EXISTS (SELECT 1 FROM items n WHERE n.job = ?1 AND n.user_ref = items.user_ref)`, job)
+	return err
+}
+
+// endLost ends the pending legs of which an answer was lost in an earlier job.
+func (t *Tx) endLost(job int64) error {
+	_, err := t.exec(`UPDATE legs SET state = 'final', result = 'failed', code = CASE kind WHEN 'pin' THEN ? ELSE ? END
+		WHERE job = ? AND state = 'pending' AND lost > 0
+		AND seq IN (SELECT seq FROM items WHERE job = ? AND state = 'pending' AND NOT `+inFlightItem+")",
+		string(outcome.VoicemailTimeout), string(outcome.DirectoryTimeout), job, job)
+	return err
+}
+
 // endFailed ends the pending items that have a failed leg.
 func (t *Tx) endFailed(job int64) error {
 	const failed = "EXISTS (SELECT 1 FROM legs l WHERE l.job = items.job AND l.seq = items.seq AND l.result = 'failed')"
-	rows, err := t.rows("SELECT l.code, count(*) FROM items JOIN legs l ON l.job = items.job AND l.seq = items.seq AND l.result = 'failed' WHERE items.job = ? AND items.state = 'pending' AND NOT "+inFlightItem+" GROUP BY l.code", job)
+	const first = "(SELECT l.code FROM legs l WHERE l.job = items.job AND l.seq = items.seq AND l.result = 'failed' ORDER BY l.kind DESC LIMIT 1)"
+	rows, err := t.rows("SELECT "+first+" AS code, count(*) FROM items WHERE job = ? AND state = 'pending' AND NOT "+inFlightItem+" AND "+failed+" GROUP BY 1", job)
 	if err != nil {
 		return err
 	}
@@ -201,9 +229,8 @@ func (t *Tx) endFailed(job int64) error {
 	if err := errors.Join(rows.Err(), rows.Close()); err != nil || counts.Failed == 0 {
 		return err
 	}
-	if _, err := t.exec(`UPDATE items SET state = 'final', result = 'failed', at = ?,
-			code = (SELECT l.code FROM legs l WHERE l.job = items.job AND l.seq = items.seq AND l.result = 'failed' ORDER BY l.kind DESC LIMIT 1)
-		WHERE job = ? AND state = 'pending' AND NOT `+inFlightItem+" AND "+failed, t.now, job); err != nil {
+	if _, err := t.exec("UPDATE items SET state = 'final', result = 'failed', at = ?, code = "+first+
+		" WHERE job = ? AND state = 'pending' AND NOT "+inFlightItem+" AND "+failed, t.now, job); err != nil {
 		return err
 	}
 	if _, err := t.exec(`UPDATE legs SET state = 'final', result = 'not-run', code = ? WHERE job = ? AND state = 'pending'
