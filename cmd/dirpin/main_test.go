@@ -2,7 +2,11 @@ package main
 
 import (
 	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/dirpin/dirpin/internal/credential"
 	"github.com/rogpeppe/go-internal/testscript"
@@ -27,10 +31,23 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("DIRPIN_CONFIG", env.WorkDir+"/dirpin.yaml")
+			web, err := filepath.Abs("testdata/crash/web.py")
+			if err != nil {
+				return err
+			}
+			env.Setenv("WEB", web)
+			hook, err := os.ReadFile("testdata/hook.sh")
+			if err != nil {
+				return err
+			}
+			// The one exec hook of the scripts; see there what they can make of it.
+			if err := os.WriteFile(env.WorkDir+"/hook", hook, 0o755); err != nil {
+				return err
+			}
 			return os.Chmod(env.WorkDir, 0o755)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code": checkCode, "mode": checkMode,
+			"code": checkCode, "mode": checkMode, "await": await, "expand": expand,
 		},
 	})
 }
@@ -49,5 +66,30 @@ func checkMode(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	if got := fi.Mode().Perm().String(); got != args[0] {
 		ts.Fatalf("%s has mode %s, want %s", args[1], got, args[0])
+	}
+}
+
+// await waits until a file is there, and holds a text if one is given: await
+// port; await asked '^a1'.
+func await(ts *testscript.TestScript, _ bool, args []string) {
+	var data []byte
+	for range 1000 {
+		var err error
+		data, err = os.ReadFile(ts.MkAbs(args[0]))
+		if err == nil && (len(args) == 1 || regexp.MustCompile("(?m)"+args[1]).Match(data)) {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	ts.Fatalf("%s does not come: %s", strings.Join(args, " "), data)
+}
+
+// expand puts the values of variables into files: expand dirpin.yaml.
+func expand(ts *testscript.TestScript, _ bool, args []string) {
+	for _, name := range args {
+		path := ts.MkAbs(name)
+		data, err := os.ReadFile(path)
+		ts.Check(err)
+		ts.Check(os.WriteFile(path, []byte(os.Expand(string(data), ts.Getenv)), 0o644))
 	}
 }
