@@ -4,7 +4,9 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,6 +22,27 @@ func TestMain(m *testing.M) {
 		atStep = dieAt(at)
 	}
 	testscript.Main(m, map[string]func(){"dirpin": main})
+}
+
+// dieAtEnv names the variable by which the test binary, and nothing else, dies
+// at a step of a job: "pushed:3" is the third time that it comes there.
+const dieAtEnv = "DIRPIN_TEST_DIE_AT"
+
+// dieAt returns a Step for resetjob.Env that kills the process.
+func dieAt(where string) func(string) {
+	name, n, _ := strings.Cut(where, ":")
+	left, err := strconv.ParseInt(n, 10, 64)
+	if err != nil {
+		panic(dieAtEnv + "=" + where)
+	}
+	var count atomic.Int64
+	return func(step string) {
+		if step == name && count.Add(1) == left {
+			p, _ := os.FindProcess(os.Getpid())
+			p.Kill()
+			select {}
+		}
+	}
 }
 
 // The scripts run the real program: one file a behaviour, its comment says

@@ -80,8 +80,15 @@ func (c *crash) mend() {
 	if len(latches) == 0 || c.rng.IntN(2) == 0 {
 		return
 	}
-	if code, out := c.run(fate{}, "doctor"); code != 0 || !strings.Contains(out, "it is used again") {
-		c.Errorf("doctor: exit %d\n%s", code, out)
+	for try := 1; ; try++ {
+		code, out := c.run(fate{wait: true}, "doctor")
+		if code == 0 && strings.Contains(out, "it is used again") {
+			return
+		}
+		if try == 5 {
+			c.Errorf("doctor: exit %d\n%s", code, out)
+			return
+		}
 	}
 }
 
@@ -280,7 +287,7 @@ func (c *crash) restore() {
 	}
 	name = c.newJob()
 	for range 2 {
-		if code, out := c.run(fate{}, "run", name+".yaml", "--yes"); code != exitHeld || !strings.Contains(out, "jobs release --restored") {
+		if code, out := c.run(fate{wait: true}, "run", name+".yaml", "--yes"); code != exitHeld || !strings.Contains(out, "jobs release --restored") {
 			c.Errorf("a restored database: exit %d\n%s", code, out)
 		}
 	}

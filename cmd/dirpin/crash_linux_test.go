@@ -11,10 +11,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -26,27 +24,6 @@ var (
 	crashFor  = flag.Duration("crash", 0, "how long TestCrash goes on; 0 is the short form")
 	crashSeed = flag.Uint64("crash.seed", 0, "the seed of what TestCrash does; 0 draws one")
 )
-
-// dieAtEnv names the variable by which the test binary, and nothing else, dies
-// at a step of a job: "pushed:3" is the third time that it comes there.
-const dieAtEnv = "DIRPIN_TEST_DIE_AT"
-
-// dieAt returns a Step for resetjob.Env that kills the process.
-func dieAt(where string) func(string) {
-	name, n, _ := strings.Cut(where, ":")
-	left, err := strconv.ParseInt(n, 10, 64)
-	if err != nil {
-		panic(dieAtEnv + "=" + where)
-	}
-	var count atomic.Int64
-	return func(step string) {
-		if step == name && count.Add(1) == left {
-			p, _ := os.FindProcess(os.Getpid())
-			p.Kill()
-			select {}
-		}
-	}
-}
 
 // steps are the points at which a process dies, and how often it may come
 // there in a job of these tests.
@@ -111,6 +88,12 @@ func (c *crash) live(everyStep bool) {
 }
 
 func newCrash(t *testing.T, length time.Duration, seed uint64) *crash {
+	return newCrashOn(t, length, seed, func(string) {})
+}
+
+// newCrashOn lets something be done to the folder before the state folder is
+// made in it.
+func newCrashOn(t *testing.T, length time.Duration, seed uint64, prepare func(dir string)) *crash {
 	dir, err := os.MkdirTemp("", "dirpin-crash-")
 	if err != nil {
 		t.Fatal(err)
@@ -127,6 +110,7 @@ func newCrash(t *testing.T, length time.Duration, seed uint64) *crash {
 	if err != nil {
 		t.Fatal(err)
 	}
+	prepare(dir)
 	port := c.startWeb(scripts)
 	c.write("dirpin.yaml", fmt.Sprintf(`state_dir: %[1]s/state
 voicemail:
@@ -285,12 +269,22 @@ func pick[T any](c *crash, from []T) (one T) {
 	return one
 }
 
-// killed tells whether a process ended by SIGKILL.
-func killed(err error) bool {
+// killedBy tells by what a process was ended that could not end in order; "":
+// it did. SIGINT and SIGTERM kill before they are listened to, and the second
+// one does.
+func killedBy(err error) string {
 	var e *exec.ExitError
 	if !errors.As(err, &e) {
-		return false
+		return ""
 	}
 	w, ok := e.Sys().(syscall.WaitStatus)
-	return ok && w.Signaled() && w.Signal() == syscall.SIGKILL
+	switch {
+	case !ok || !w.Signaled():
+		return ""
+	case w.Signal() == syscall.SIGKILL:
+		return "at any time"
+	case w.Signal() == syscall.SIGINT || w.Signal() == syscall.SIGTERM:
+		return w.Signal().String()
+	}
+	return ""
 }
