@@ -26,7 +26,7 @@ race: deps
 # What takes ten minutes each: the program killed over and over, and random
 # stories against a model (resetjob/DESIGN.md).
 crash: deps
-	go test ./cmd/dirpin -run 'TestCrash$$' -count=1 -v -parallel 4 -timeout 30m -crash 10m
+	go test ./cmd/dirpin -run TestCrash -count=1 -v -parallel 4 -timeout 30m -crash 10m
 	DIRPIN_MODEL=10m go test ./resetjob -run 'TestModel$$' -count=1 -v -timeout 30m
 
 # Switches each rule of the saga off, and expects the model to find out. MUTANT

@@ -63,6 +63,9 @@ func (c *crash) newFaults() {
 			mix[name] = 0.01 + 0.05*c.rng.Float64()
 		}
 	}
+	if c.rng.IntN(4) == 0 {
+		mix["late"] = 0.3 // which nothing but the rest of a user keeps off the next request
+	}
 	if c.rng.IntN(6) == 0 {
 		mix[pick(c, []string{"denied", "html-before"})] = 0.005
 	}

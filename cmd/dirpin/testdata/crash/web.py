@@ -2,6 +2,7 @@
 import http.server
 import json
 import os
+import random
 import sys
 import time
 
@@ -30,7 +31,7 @@ class Web(http.server.BaseHTTPRequestHandler):
         if fault.startswith("lost"):
             return self.hang_up()
         if fault == "late":  # it lay in a queue: carried out when nobody waits for it any more
-            time.sleep(1.3 * boxes.timeout)
+            time.sleep(random.uniform(1.1, 1.9) * boxes.timeout)
             a.carry_out()
             return self.hang_up()
         if fault.startswith("500"):
