@@ -320,17 +320,18 @@ func (c *crash) passTime() {
 // settle brings every job to its end.
 func (c *crash) settle() {
 	c.faults(nil)
+	tries := 20 + 5*len(c.all(unclosed))
 	for try := 0; ; try++ {
 		c.mendAll()
 		left := c.unfinished()
 		if len(left) == 0 || c.Failed() {
 			break
 		}
-		if try > 10+3*len(left) {
+		if try > tries {
 			c.Errorf("job %d does not end: %s %s %s", left[0].ID, left[0].State, left[0].Stage, left[0].Reason)
 			break
 		}
-		c.goOnWith(left[0], fate{})
+		c.goOnWith(left[0], fate{wait: try > tries/2})
 	}
 	for _, j := range c.all(func(j *store.Job) bool { return j.Key != nil && j.Counts.Uncertain > 0 }) {
 		if c.over() && c.rng.IntN(3) > 0 || c.Failed() {
