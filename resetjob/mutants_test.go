@@ -14,9 +14,6 @@ import (
 	"time"
 )
 
-// mutant is the program with one rule switched off.
-type mutant struct{ name, file, old, new string }
-
 // TestMutants switches every rule off in turn, and expects TestModel to find
 // out. MUTANT names some of them only, as -run does.
 func TestMutants(t *testing.T) {
@@ -40,43 +37,13 @@ func TestMutants(t *testing.T) {
 	}
 }
 
-func readMutants(t *testing.T) (ms []mutant) {
-	data, err := os.ReadFile("testdata/mutants.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, block := range strings.Split(string(data), "\n\n") {
-		lines := strings.Split(strings.TrimSpace(block), "\n")
-		if strings.HasPrefix(lines[0], "#") {
-			continue
-		}
-		if len(lines) != 4 {
-			t.Fatalf("read testdata/mutants.txt: this is no mutant:\n%s", block)
-		}
-		ms = append(ms, mutant{name: lines[0], file: strings.TrimSpace(lines[1]),
-			old: strings.TrimPrefix(strings.TrimSpace(lines[2]), "- "), new: strings.TrimPrefix(strings.TrimSpace(lines[3]), "+ ")})
-	}
-	return ms
-}
-
 // run runs the model against the mutant and tells whether it failed.
 func (m mutant) run(t *testing.T) (string, bool) {
-	root, err := filepath.Abs("..")
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(root, m.file)
-	source, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n := strings.Count(string(source), m.old); n != 1 {
-		t.Fatalf("%s: %q stands %d times in %s, not once", m.name, m.old, n, m.file)
-	}
+	path, source := m.source(t)
 	dir := t.TempDir()
 	mutated, overlay := filepath.Join(dir, "mutated.go"), filepath.Join(dir, "overlay.json")
 	replace, _ := json.Marshal(map[string]map[string]string{"Replace": {path: mutated}})
-	for name, data := range map[string][]byte{mutated: []byte(strings.Replace(string(source), m.old, m.new, 1)), overlay: replace} {
+	for name, data := range map[string][]byte{mutated: []byte(strings.Replace(source, m.old, m.new, 1)), overlay: replace} {
 		if err := os.WriteFile(name, data, 0o600); err != nil {
 			t.Fatal(err)
 		}
