@@ -108,19 +108,19 @@ func (r *runner) sinceThen(w *work, l *leg, v verdict, s *store.Subject) verdict
 		v.result, v.code = l.Result, l.Code
 	case v.todo() && !l.lost() && r.later(by), l.lost() && by > r.job.Since() && by != r.job.ID:
 		v.result, v.code, v.detail = outcome.Skipped, outcome.Superseded, fmt.Sprintf("job %d has changed it since", by)
-	case l.lost() && !v.todo():
+	case l.doubtful() && !v.todo():
 		return uncertain(string(v.code) + " " + v.detail)
 	case l.lost() && w.overtaken:
 		return uncertain("another one was on its way to this user since; give the user a new value")
 	case l.lost() && (v.system == nil || v.system.Name() != l.System):
 		return uncertain("the user now belongs to another voicemail system")
 	case v.todo() && v.system != nil && v.system.NeedsPush() && !v.system.Directory() && v.system.Denied() != nil:
-		if l.lost() {
+		if l.doubtful() {
 			return uncertain(v.system.Denied().Error())
 		}
 		v.result, v.code, v.detail = outcome.NotRun, outcome.VoicemailDenied, v.system.Denied().Error()
 	case v.todo() && v.system != nil && v.system.NeedsPush() && r.lanes[v.system].gaveUp:
-		if l.lost() {
+		if l.doubtful() {
 			return uncertain("the voicemail system was paused for longer than pause_max")
 		}
 		v.result, v.code = outcome.Failed, outcome.VoicemailUnreachable
@@ -185,7 +185,7 @@ func (w *work) all(result outcome.Result, code outcome.Code, detail string) []ve
 		switch {
 		case !l.todo():
 			v.result, v.code, v.detail = l.Result, l.Code, ""
-		case l.lost():
+		case l.doubtful():
 			v.result, v.code = outcome.Failed, uncertainCode(l.Kind)
 		}
 		vs = append(vs, v)

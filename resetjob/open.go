@@ -356,7 +356,11 @@ func (w *itemWriter) item(seq int64, j *judged, now time.Time) *store.Item {
 				leg.Value = w.key.SealValue(nil, legContext(v.kind, w.job, seq), value)
 			}
 		}
-		if c := j.again[v.kind]; c.lost() {
+		c := j.again[v.kind]
+		if c != nil && c.doubt {
+			leg.Attempts, leg.Lost = 1, 1
+		}
+		if c.lost() {
 			leg.RequestID, leg.System, leg.Attempts, leg.Lost, leg.Note = c.RequestID, c.System, c.Attempts, c.Lost, c.Note
 			leg.Body = w.key.SealValue(nil, legContext("body", w.job, seq), c.body)
 			leg.Value = w.key.SealValue(nil, legContext(v.kind, w.job, seq), c.value)

@@ -141,6 +141,7 @@ type carried struct {
 	store.Leg              // its request, where an answer was lost
 	value     secret.Value // that was sent, or may have been
 	body      secret.Value
+	doubt     bool   // an answer was lost, and the request is forgotten: another is sent
 	userID    string // whom the body is for
 }
 
@@ -151,7 +152,7 @@ func (c *carried) lost() bool { return c != nil && c.Lost > 0 && c.Body != nil }
 func (p *retried) carry(it *store.Retried, l *store.Leg) (*carried, error) {
 	c := &carried{Leg: *l}
 	if !l.Code.Uncertain() || l.Lost == 0 || l.Body == nil {
-		return &carried{}, nil // nothing of it is sent again
+		return &carried{doubt: l.Code.Uncertain()}, nil // nothing of it is sent again
 	}
 	var err error
 	if l.Value == nil {
@@ -218,7 +219,7 @@ func onlyAgain(vs []verdict, j *judged) []verdict {
 			v.result, v.code, v.detail = outcome.Failed, uncertainCode(v.kind), "still uncertain, and not sent again: the user now belongs to another voicemail system"
 		case c.lost() && v.todo() && j.user.UserID != c.userID:
 			v.result, v.code, v.detail = outcome.Failed, uncertainCode(v.kind), "still uncertain, and not sent again: the user id was "+c.userID
-		case c.lost() && !v.todo():
+		case (c.lost() || c.doubt) && !v.todo():
 			v.result, v.detail = outcome.Failed, "still uncertain, and not sent again: "+string(v.code)
 			v.code = uncertainCode(v.kind)
 		}

@@ -141,3 +141,35 @@ func TestRestoredForgetsRequests(t *testing.T) {
 		t.Errorf("asked under %v", asked)
 	}
 }
+
+// Whose request was forgotten by a restore stays uncertain until something is
+// accepted: that the value was used before, says nothing.
+func TestForgottenRequestStaysUncertain(t *testing.T) {
+	k := newKit(t, noRetries)
+	k.addUsers(2, nil)
+	k.boxes.answer = func(string, int) voicemail.Answer { return loses }
+	first := k.run("select: {query: all}\nreset: {pin: \"471108\"}\n")
+	k.must(k.env.Store.Write(context.Background(), func(tx *store.Tx) error { return tx.HoldRestored("test", time.Time{}) }))
+	var err error
+	k.env.Owner, err = NewOwner(context.Background(), k.env.Store, k.env.Ring)
+	k.must(err)
+	k.boxes.answer = func(id string, _ int) voicemail.Answer {
+		if id == "user0" {
+			return accepts
+		}
+		return voicemail.Answer{Class: voicemail.Answered, Result: voicemail.Rejected, Reason: voicemail.InHistory}
+	}
+	again := k.retry(first.ID)
+	if got := k.codes(again.ID); got["user0"] != outcome.OK || got["user1"] != outcome.VoicemailTimeout {
+		t.Errorf("%v", got)
+	}
+	k.boxes.answer = nil
+	if last := k.retry(again.ID); last.Counts.Updated != 1 {
+		t.Errorf("%+v", last.Counts)
+	}
+	for id, asked := range k.boxes.asked {
+		if asked[0] == asked[1] {
+			t.Errorf("%s: the forgotten request was sent again", id)
+		}
+	}
+}

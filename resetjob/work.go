@@ -72,7 +72,12 @@ func (l *leg) todo() bool { return l.State != store.Final }
 
 // lost tells whether an attempt of an earlier job was lost: the same request is
 // sent again, or none.
-func (l *leg) lost() bool { return l.Lost > 0 }
+func (l *leg) lost() bool { return l.Lost > 0 && l.Body != nil }
+
+// doubtful tells whether the other side may have been changed by an earlier job.
+// Its request may have been forgotten, by a restore: another one is sent then,
+// and nothing but its acceptance ends the doubt.
+func (l *leg) doubtful() bool { return l.Lost > 0 }
 
 // prepare reads and hashes the item's values: the costly part, which depends
 // on nothing but the values and so is done ahead, on all cores.

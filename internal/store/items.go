@@ -62,7 +62,7 @@ func (t *Tx) AddItem(job int64, it *Item) error {
 			job, it.Seq, l.Kind, l.State, string(l.Result), string(l.Code), l.Value); err != nil {
 			return fmt.Errorf("writing item %d: %w", it.Seq, err)
 		}
-		if l.RequestID == "" {
+		if l.RequestID == "" && l.Lost == 0 {
 			continue
 		}
 		if err := t.keepRequest(job, it.Seq, l); err != nil {

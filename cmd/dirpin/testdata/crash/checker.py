@@ -275,10 +275,15 @@ class Checker:
                 self.fail("%s is uncertain without a lost attempt", name)
             elif leg["code"] == "voicemail-timeout":
                 created = self.jobs[job]["created"] / 1000
-                if not self.cut_between(created, at) and (r is None or not self.doubtful(r, at)):
+                if not self.cut_between(created, at) and not self.inherits_doubt(item) and (r is None or not self.doubtful(r, at)):
                     self.fail("%s is uncertain, and every attempt was answered", name)
             elif leg["code"] == "superseded" and not self.newer(item, kind):
                 self.fail("%s is superseded, and no later job has changed the user", name)
+
+    def inherits_doubt(self, item):
+        """A retry that ends the doubt of the job before only by an acceptance."""
+        return any(i["retried_by"] == item["job"] and i["user_ref"] == item["user_ref"] and self.legs[(i["job"], i["seq"], "pin")]["code"] == "voicemail-timeout"
+                   for i in self.items.values() if (i["job"], i["seq"], "pin") in self.legs)
 
     def origin(self, job):
         return self.jobs[job]["origin"] or job
@@ -308,7 +313,7 @@ class Checker:
                 continue
             last = self.requests[sets[-1]["id"]]
             mine = local.get(user)
-            if mine is not None and mine.pin == last.pin or self.between_backups(sets[-1]["t"]):
+            if mine is not None and mine.pin == last.pin or self.between_backups(sets[-1]["t"]) or self.unknown_to_db(last):
                 continue
             item, leg = self.last_of(last)
             if leg is not None and (leg["state"] != "final" or leg["code"] == "voicemail-timeout"):
