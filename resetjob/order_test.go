@@ -2,7 +2,10 @@ package resetjob
 
 import (
 	"context"
+	"errors"
+	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/dirpin/dirpin/config"
 	"github.com/dirpin/dirpin/internal/outcome"
@@ -67,5 +70,29 @@ func TestMaxFailuresOvershoot(t *testing.T) {
 	j := k.run(generated + "limits: {max_failures: 2}\n")
 	if j.State != store.Stopped || j.Counts.Failed > 3 || j.Counts.Failed+j.Counts.NotRun != 12 {
 		t.Errorf("%s %+v", j.State, j.Counts)
+	}
+}
+
+// Of two who submit a file at once one is told that the other has it, and the
+// oldest job that is left goes on first: a later one would wait for its users.
+func TestOneJobAFileAtATime(t *testing.T) {
+	k := newKit(t, nil)
+	k.addUsers(2, nil)
+	text := "select: {query: all}\nreset: {pin: \"471108\"}\n"
+	j := k.submit(text)
+	s, err := Load(filepath.Join(k.dir, "job.yaml"), []byte(text), k.env.Config.Watch[0].Lists, ParseOptions{
+		Now: time.Now(), Foreground: true, PlainAllowed: true, Credentials: k.env.Config.Credentials})
+	k.must(err)
+	if _, err := k.env.Submit(context.Background(), s, "tester"); !errors.Is(err, ErrBusy) {
+		t.Errorf("a second one: %v", err)
+	}
+	if cut, err := k.env.Unfinished(context.Background(), s.Fingerprint); err != nil || cut == nil || cut.ID != j.ID {
+		t.Errorf("to go on with: %v, %v", cut, err)
+	}
+	if _, err := k.env.Run(context.Background(), j.ID, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := k.env.Submit(context.Background(), s, "tester"); err != nil {
+		t.Errorf("when it has ended: %v", err)
 	}
 }

@@ -46,7 +46,7 @@ var ErrBusy = errors.New("another dirpin runs this job at this moment")
 // denying us.
 const DeniedReason = "denied: "
 
-// Unfinished returns the newest job of a Submission's fingerprint that is not closed;
+// Unfinished returns the oldest job of a Submission's fingerprint that is not closed;
 // nil where there is none.
 func (e *Env) Unfinished(ctx context.Context, fingerprint []byte) (*store.Job, error) {
 	var j *store.Job

@@ -117,7 +117,13 @@ func (e *Env) Submit(ctx context.Context, s *Submission, submitter string) (*sto
 	}
 	j := &store.Job{Name: s.Job.Name, File: s.File, FileID: s.Job.ID, Fingerprint: e.Ring.Fingerprint(s.Fingerprint), Definition: definition,
 		Submitter: submitter, State: store.Queued, Stage: store.StageOpening, Owner: e.Owner.ID}
-	err = e.addJob(ctx, j, func(tx *store.Tx) error { return e.sealInto(tx, j, s, key) })
+	err = e.addJob(ctx, j, func(tx *store.Tx) error {
+		// Two may have asked at once whether it is there.
+		if other, err := tx.Unfinished(j.Fingerprint); err != nil || other.ID != j.ID {
+			return errors.Join(err, ErrBusy)
+		}
+		return e.sealInto(tx, j, s, key)
+	})
 	if err != nil {
 		return nil, err
 	}

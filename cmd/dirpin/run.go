@@ -82,6 +82,9 @@ func (a *app) jobToRun(ctx context.Context, env *resetjob.Env, sub *resetjob.Sub
 	if errors.Is(err, resetjob.ErrIDUsed) {
 		return 0, withCode(exitUsage, err)
 	}
+	if errors.Is(err, resetjob.ErrBusy) {
+		return 0, withCode(exitRunning, err)
+	}
 	if err != nil {
 		return 0, err
 	}

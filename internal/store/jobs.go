@@ -194,11 +194,11 @@ func (t *Tx) Jobs(each func(*Job) error) error {
 	return t.jobs("SELECT "+jobColumns+" FROM jobs ORDER BY id DESC", nil, each)
 }
 
-// Unfinished returns the newest job of that fingerprint that has not ended;
+// Unfinished returns the oldest job of that fingerprint that has not ended;
 // nil where there is none.
 func (t *Tx) Unfinished(fingerprint []byte) (*Job, error) {
 	var found *Job
-	err := t.jobs("SELECT "+jobColumns+" FROM jobs WHERE fingerprint = ? AND stage <> 'closed' ORDER BY id DESC LIMIT 1", []any{fingerprint},
+	err := t.jobs("SELECT "+jobColumns+" FROM jobs WHERE fingerprint = ? AND stage <> 'closed' ORDER BY id LIMIT 1", []any{fingerprint},
 		func(j *Job) error { found = j; return nil })
 	return found, err
 }
