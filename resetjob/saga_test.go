@@ -477,3 +477,35 @@ func TestFirstStartCut(t *testing.T) {
 		t.Errorf("without its marker the database is used: %v", err)
 	}
 }
+
+// What a restored database draws up as waiting may have been pushed in the time
+// that is forgotten: that the value is in the history proves nothing then.
+func TestRestoredValueProvesNothing(t *testing.T) {
+	k := newKit(t, func(c *config.Config) { c.Voicemail[0].Timeout = time.Millisecond })
+	k.addUsers(1, nil)
+	id := k.submit(generated).ID
+	l, err := k.env.load(context.Background(), k.job(id))
+	k.must(err)
+	k.must(k.env.open(context.Background(), l, nil))
+	owner := k.env.Owner.ID
+	k.must(k.env.Store.Write(context.Background(), func(tx *store.Tx) error {
+		if err := tx.HoldRestored("test", tx.Now()); err != nil {
+			return err
+		}
+		if _, err := tx.ReleaseRestored(); err != nil {
+			return err
+		}
+		return tx.AddOwner(store.Owner{ID: owner})
+	}))
+	k.boxes.answer = func(_ string, attempt int) voicemail.Answer {
+		if attempt == 1 {
+			return loses
+		}
+		return voicemail.Answer{Class: voicemail.Answered, Result: voicemail.Rejected, Reason: voicemail.InHistory}
+	}
+	j, err := k.env.Run(context.Background(), id, nil)
+	k.must(err)
+	if j.Counts.Uncertain != 1 || k.holds("user0", store.PIN, k.boxes.pins["user0"]) {
+		t.Errorf("%+v: %v", j.Counts, k.codes(id))
+	}
+}

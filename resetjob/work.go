@@ -90,7 +90,9 @@ func (r *runner) prepare(w *work) {
 		if l.value, w.err = r.valueOf(&l.Leg, w.item.Seq); w.err != nil {
 			return
 		}
-		l.drawn = l.Leg.Value != nil && r.def.generates(l.Kind)
+		// A value of which a request was forgotten may be in the history by that
+		// one: it proves nothing of another.
+		l.drawn = l.Leg.Value != nil && r.def.generates(l.Kind) && (l.lost() || !l.doubtful())
 		l.tag = r.env.Ring.HistoryTag(w.item.UserRef, credential.Kind(l.Kind), l.value)
 		if l.hash, w.err = r.env.Hasher.Hash(credential.Kind(l.Kind), l.value); w.err != nil {
 			return

@@ -122,6 +122,9 @@ func (t *Tx) HoldRestored(reason string, until time.Time) error {
 		return fmt.Errorf("forgetting the requests of the restored database: %w", err)
 	}
 	for _, q := range []string{
+		// Whoever waits may have been pushed in the time that is forgotten, and
+		// the value be there already: only an acceptance tells.
+		"UPDATE legs SET lost = 1 WHERE state = 'pending' AND kind = 'pin' AND lost = 0 AND job IN (SELECT id FROM jobs WHERE state IN ('scheduled', 'held', 'queued', 'running', 'paused'))",
 		"UPDATE batches SET owner = '', epoch = epoch + 1 WHERE owner <> ''",
 		"UPDATE jobs SET owner = ''",
 		"DELETE FROM owners",

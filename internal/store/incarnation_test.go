@@ -65,6 +65,9 @@ func TestHoldRestored(t *testing.T) {
 		if pending, pushing, err := tx.CountOpen(job); pending != 1 || pushing != 0 || err != nil {
 			t.Errorf("%d pending, %d pushing, %v", pending, pushing, err)
 		}
+		if todo, err := tx.ToDo(job, 0, 2, 10); err != nil || len(todo) != 1 || todo[0].Legs[0].Lost != 1 || todo[0].Legs[0].Body != nil {
+			t.Errorf("whoever waits is not in doubt: %+v, %v", todo, err)
+		}
 		var e *ClaimedError
 		if err := tx.Free(a, "r2"); !errors.As(err, &e) {
 			t.Errorf("the user whose push is in doubt is free: %v", err)
