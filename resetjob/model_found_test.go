@@ -81,7 +81,7 @@ func (k *kit) cut(text string) *store.Job {
 }
 
 func TestAStopSettlesWhatWasCut(t *testing.T) {
-	inBubble(t, func(c *config.Config) { c.Voicemail[0].Retries = 0; c.Voicemail[0].Concurrency = 2 }, func(k *kit) {
+	inBubble(t, func(c *config.Config) { c.Voicemail[0].Retries = 1; c.Voicemail[0].Concurrency = 2 }, func(k *kit) {
 		k.addUsers(6, nil)
 		k.boxes.answer = nil
 		j := k.cut("select: {query: all}\nreset: {pin: \"471108\"}\nlimits: {max_failures: 1}\n")
