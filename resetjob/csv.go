@@ -116,8 +116,7 @@ func (c *CSV) HasPIN() bool { return c.columns.pin >= 0 }
 func (c *CSV) HasPassword() bool { return c.columns.password >= 0 }
 
 // OtherColumns returns the header of the columns that dirpin ignores, as
-// written, so that a report can give the rows back whole. They hold no
-// secrets.
+// written. They hold no secrets.
 func (c *CSV) OtherColumns() []string { return c.columns.otherNames }
 
 // Rows yields one row for each user, in the order of the file. It may be asked

@@ -16,6 +16,14 @@ type csvColumns struct {
 	password   int
 	other      []int
 	otherNames []string
+	given      []givenColumn // in the order of the file, without a reason put there by an earlier report
+}
+
+// givenColumn is a column as a report gives it back.
+type givenColumn struct {
+	name  string // as written
+	other int    // its place in CSVRow.Other; -1: it holds the user id or a secret
+	id    bool
 }
 
 // detectSeparator takes the separator with which the header names what a csv
@@ -48,6 +56,10 @@ func csvColumnName(s string) string {
 	return strings.NewReplacer(" ", "", "_", "", "-", "").Replace(user.Fold(s))
 }
 
+// csvReason is the column that failed.csv begins with. It is read over, so that
+// the file can be mended and dropped again.
+const csvReason = "reason"
+
 // csvReportColumns stand in what dirpin writes and never in what it reads: the
 // password and pin of results.csv are codes, which must not become passwords.
 var csvReportColumns = []string{"result", "code"}
@@ -58,14 +70,18 @@ func parseCSVHeader(r *csvReader, row csvRow, found *listFaults) csvColumns {
 	cols := csvColumns{width: len(r.cells), userID: -1, pin: -1, password: -1}
 	var report, unknown *csvCell
 	for i := range r.cells {
-		switch name := csvColumnName(r.cells[i].text); {
+		name := csvColumnName(r.cells[i].text)
+		if name != csvReason {
+			cols.give(r.cells[i].text, name)
+		}
+		switch {
 		case name == "userid":
 			cols.take(&cols.userID, i, "user_id", r, row, found)
 		case name == "pin":
 			cols.take(&cols.pin, i, "pin", r, row, found)
 		case name == "password":
 			cols.take(&cols.password, i, "password", r, row, found)
-		case name == "reason" || csvIgnored(name):
+		case name == csvReason || csvIgnored(name):
 			cols.other = append(cols.other, i)
 			cols.otherNames = append(cols.otherNames, r.cells[i].text)
 		case slices.Contains(csvReportColumns, name):
@@ -92,6 +108,15 @@ func parseCSVHeader(r *csvReader, row csvRow, found *listFaults) csvColumns {
 		at(unknown, "a csv has no such column: it has user_id, pin and password; reason and the fields of a user, such as first_name, are ignored; delete the column")
 	}
 	return cols
+}
+
+// give notes a column that a report gives back.
+func (cols *csvColumns) give(written, name string) {
+	g := givenColumn{name: written, other: -1, id: name == "userid"}
+	if name != "userid" && name != "pin" && name != "password" {
+		g.other = len(cols.other)
+	}
+	cols.given = append(cols.given, g)
 }
 
 // take makes a cell of the header the one of that name.

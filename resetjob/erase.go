@@ -133,11 +133,11 @@ func eraseRows(text []byte, folded string) ([]byte, error) {
 	if err != nil || len(rows) == 0 {
 		return text, err
 	}
-	at := slices.Index(rows[0], "user_id")
+	at := slices.IndexFunc(rows[0], func(name string) bool { return csvColumnName(name) == "userid" }) // of failed.csv it is as it was given
 	if at < 0 {
 		return text, nil
 	}
-	kept := []string{"status", "result", "code", "reason", "password", "pin", "voicemail", "time"}
+	kept := []string{"status", "result", "code", "password", "pin", "voicemail", "time"}
 	changed := false
 	var b strings.Builder
 	for i, row := range rows {
@@ -147,6 +147,8 @@ func eraseRows(text []byte, folded string) ([]byte, error) {
 				switch {
 				case c == at:
 					row[c] = store.Erased
+				case c < len(rows[0]) && rows[0][c] == csvReason:
+					row[c], _, _ = strings.Cut(row[c], ":") // the code alone
 				case c >= len(rows[0]) || !slices.Contains(kept, rows[0][c]):
 					row[c] = ""
 				}

@@ -6,8 +6,9 @@ import (
 	"github.com/dirpin/dirpin/internal/store"
 )
 
-// failedRows gives the rows of a csv back with the reason put first. Cells
-// that held secrets are empty: no report holds one.
+// failedRows gives the rows of a csv back as they were written, with the reason
+// put first as Unity Connection's bulk administration does: mended, the file can
+// be dropped again. Cells that held secrets are empty, since no report holds one.
 type failedRows struct {
 	csv    *CSV
 	rows   csvRows
@@ -28,29 +29,36 @@ func (f *failedRows) stop() {
 }
 
 func (f *failedRows) write(to *reportFile, r *store.ReportRow) error {
-	if !f.headed {
-		f.headed = true
-		head := []string{"reason", "user_id"}
-		if f.csv.HasPIN() {
-			head = append(head, "pin")
-		}
-		if f.csv.HasPassword() {
-			head = append(head, "password")
-		}
-		if err := to.line(csvLine(append(head, f.csv.OtherColumns()...)...)); err != nil {
-			return err
-		}
-	}
 	row, ok := f.rows.at(r.Line)
 	if !ok {
 		return nil
 	}
-	cells := []string{string(r.Code), row.UserID}
-	if f.csv.HasPIN() {
-		cells = append(cells, "")
+	given := f.csv.columns.given
+	head, cells := make([]string, 1, 1+len(given)), make([]string, 1, 1+len(given))
+	head[0], cells[0] = csvReason, reason(r)
+	for _, g := range given {
+		cell := ""
+		switch {
+		case g.id:
+			cell = row.UserID
+		case g.other >= 0:
+			cell = row.Other[g.other]
+		}
+		head, cells = append(head, g.name), append(cells, cell)
 	}
-	if f.csv.HasPassword() {
-		cells = append(cells, "")
+	if !f.headed {
+		f.headed = true
+		if err := to.line(csvLine(head...)); err != nil {
+			return err
+		}
 	}
-	return to.line(csvLine(append(cells, row.Other...)...))
+	return to.line(csvLine(cells...))
+}
+
+// reason is the code, and what more is known.
+func reason(r *store.ReportRow) string {
+	if r.Detail == "" {
+		return string(r.Code)
+	}
+	return string(r.Code) + ": " + r.Detail
 }
