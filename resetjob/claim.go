@@ -324,6 +324,8 @@ func (r *runner) notAgain(tx *store.Tx, w *work, s *store.Subject) (why string, 
 		return "the user is another one than it was", false
 	case r.judge.protect != nil && r.judge.protect.Match(&s.User):
 		return "the user is protected now", false
+	case r.judge.scope != nil && !r.judge.scope.Match(&s.User):
+		return "the watch folder does not cover the user any more", false
 	case v.system == nil || v.system.Name() != j.System:
 		return "the user now belongs to another voicemail system", false
 	case r.later(s.Of(j.Kind).Job):

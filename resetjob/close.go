@@ -20,7 +20,7 @@ func (e *Env) close(ctx context.Context, l *loaded) (*store.Job, error) {
 	ctx = context.WithoutCancel(ctx) // a report is a matter of seconds, and of a job that is done
 	w, err := e.writeReport(ctx, l)
 	if err != nil {
-		return l.job, fmt.Errorf("job %d is done, but writing its report in %s: %w; run it again when that is mended: nobody is changed twice", l.job.ID, e.reports(), err)
+		return l.job, fmt.Errorf("job %d is done, but writing its report in %s: %w; run it again when that is mended: nobody is changed twice", l.job.ID, e.reports(l.folder), err)
 	}
 	e.step("closing")
 	err = e.Store.Write(ctx, func(tx *store.Tx) error {
@@ -109,7 +109,7 @@ func (e *Env) writeReport(ctx context.Context, l *loaded) (*reportWriter, error)
 		if l.job, err = tx.Job(l.job.ID); err != nil {
 			return err
 		}
-		w, err = newReportWriter(e.reports(), l.job, l.def, l.people.csv)
+		w, err = newReportWriter(e.reports(l.folder), l.job, l.def, l.people.csv)
 		if w != nil {
 			defer w.csv.stop()
 		}

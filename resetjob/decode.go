@@ -21,6 +21,7 @@ type ParseOptions struct {
 	AllowReferences bool      // {file}, {env} and {credential} may stand in the file
 	Agreements      []config.Agreement
 	Ceilings        config.Limits
+	Allow           config.Allow       // what the file's watch folder allows
 	Credentials     config.Credentials // bounds the length of generated values
 	Mail            *config.Mail       // nil: no mail server is configured
 
@@ -87,6 +88,7 @@ func (jd *jobDecoder) root(m *strictyaml.Keyed) {
 	jd.deliver(m.Get("deliver"))
 	jd.notify(m.Get("notify"))
 	jd.together(m)
+	jd.allowed(m)
 }
 
 func (jd *jobDecoder) version(n *strictyaml.Node) {

@@ -99,23 +99,6 @@ func (jd *jobDecoder) schedule(m *strictyaml.Keyed) {
 	}
 }
 
-// ParseCron returns the schedule of a cron expression of five fields, or of
-// @hourly, @daily, @weekly, @monthly and @yearly, in a zone of the IANA
-// database. Its errors quote neither.
-func ParseCron(expr, zone string) (cron.Schedule, error) {
-	if _, err := loadZone(zone); err != nil {
-		return nil, err
-	}
-	if err := checkCron(expr); err != nil {
-		return nil, err
-	}
-	schedule, err := cron.ParseStandard("CRON_TZ=" + zone + " " + expr)
-	if err != nil {
-		return nil, errBadCron
-	}
-	return schedule, nil
-}
-
 func loadZone(zone string) (*time.Location, error) {
 	// The zone of this machine may be another one tomorrow.
 	if zone == "" || zone == "Local" || strings.ContainsFunc(zone, notOneLine) || strings.Contains(zone, " ") {

@@ -27,6 +27,15 @@ type Env struct {
 	Marker *incarnation.Marker // of this installation; nil: nobody asks whether the database was restored
 	Log    *slog.Logger
 
+	// Doorbell is told, in the transaction that makes it so, that a job can be
+	// worked on (Run): it waits in the queue, or has ended and needs its report.
+	// Its error undoes the transaction. Nil: whoever looks finds it (Workable).
+	Doorbell func(tx *store.Tx, job int64) error
+
+	// TakeTurns lets Run return a *TurnError where an earlier job has users of
+	// this one left to change; else both run, and wait for each other user by user.
+	TakeTurns bool
+
 	// Step is told before and after each step that a kill could part, by the
 	// names in DESIGN.md, on whatever goroutine takes it. Tests die in it; nil
 	// otherwise.
@@ -46,6 +55,13 @@ func (e *Env) step(name string) {
 	if e.Step != nil {
 		e.Step(name)
 	}
+}
+
+func (e *Env) ring(tx *store.Tx, job int64) error {
+	if e.Doorbell == nil {
+		return nil
+	}
+	return e.Doorbell(tx, job)
 }
 
 // legContext binds a sealed value to its row, so that it cannot be moved to

@@ -2,18 +2,28 @@ package resetjob
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/dirpin/dirpin/config"
 	"github.com/dirpin/dirpin/internal/store"
 )
 
 func describeHold(j *store.Job, def *Job, cfg *config.Config, guard string, count int64) string {
+	release := fmt.Sprintf("; let it go on with: dirpin jobs release %d", j.ID)
+	switch {
+	case guard == reasonAsked:
+		return "its file says run: held" + release
+	case guard == reasonLate:
+		return fmt.Sprintf("it was to start at %s, which was missed by more than late (%s)%s; or give it another time with: dirpin jobs schedule %d", rfc3339(j.Due), cfg.Late, release, j.ID)
+	case strings.HasPrefix(guard, reasonBy):
+		return guard + release
+	}
 	next := fmt.Sprintf("; if that is meant: dirpin jobs release %d, then run the file again; else dirpin jobs cancel %d", j.ID, j.ID)
 	switch guard {
 	case store.ReasonRestored:
 		return "the database was restored while it was unfinished: dirpin jobs cancel " + fmt.Sprint(j.ID) + " if it is done with; dirpin jobs release --restored lets all such jobs go on"
 	case guardMaxUsers:
-		return fmt.Sprintf("it would change %d users, and max_users is %d; nobody was changed%s", count, def.Limits.Under(cfg.Limits).MaxUsers, next)
+		return fmt.Sprintf("it would change %d users, and max_users is %d; nobody was changed%s", count, (&Env{Config: cfg}).limits(def, j.Folder).MaxUsers, next)
 	case guardAllValid:
 		return fmt.Sprintf("%d users have a value that the policy refuses, and all_valid is set; nobody was changed%s", count, next)
 	case guardApprove:

@@ -26,12 +26,13 @@ type judge struct {
 	local   map[string]bool              // agreements whose passwords are held here
 	back    map[string]*voicemail.System // those to which they are written back
 	protect *user.Matcher
+	scope   *user.Matcher // of the watch folder; nil: everyone
 	router  *voicemail.Router
 	ring    *credential.Ring
 }
 
-func (e *Env) newJudge(def *Job, csv *CSV) *judge {
-	cfg := e.Config
+func (e *Env) newJudge(l *loaded) *judge {
+	cfg, def, csv := e.Config, l.def, l.people.csv
 	j := &judge{def: def, router: e.Router, ring: e.Ring, back: e.Directories, local: make(map[string]bool),
 		policy: map[string]config.Policy{store.PIN: cfg.Credentials.PIN, store.Password: cfg.Credentials.Password},
 		wants:  map[string]bool{store.PIN: def.Reset.PIN != nil, store.Password: def.Reset.Password != nil}}
@@ -42,6 +43,7 @@ func (e *Env) newJudge(def *Job, csv *CSV) *judge {
 		m := cfg.Protect.Matcher()
 		j.protect = &m
 	}
+	j.scope = e.scope(l.folder)
 	for _, a := range cfg.Agreements {
 		j.local[a.Name] = a.Passwords == "local"
 	}
@@ -88,6 +90,9 @@ func (j *judge) user(u *user.User, e evidence) []verdict {
 		if j.wants[kind] {
 			vs = append(vs, verdict{kind: kind})
 		}
+	}
+	if j.scope != nil && !j.scope.Match(u) {
+		return setAll(vs, outcome.Failed, outcome.OutsideScope, "")
 	}
 	if j.protect != nil && j.protect.Match(u) {
 		return setAll(vs, outcome.Skipped, outcome.Protected, "")

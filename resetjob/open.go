@@ -45,7 +45,7 @@ type judged struct {
 
 func (e *Env) selection(l *loaded, dry bool) (*selection, error) {
 	s := &selection{env: e, people: l.people, given: l.given, dry: dry, drawn: make(map[string]*credential.Generator), mails: make(map[string]string),
-		judge: e.newJudge(l.def, l.people.csv)}
+		judge: e.newJudge(l)}
 	for kind, v := range map[string]*Value{store.PIN: l.def.Reset.PIN, store.Password: l.def.Reset.Password} {
 		if v == nil || v.Generate == 0 {
 			continue

@@ -35,7 +35,7 @@ type Planned struct {
 // Plan judges everyone whom the job selects, as opening it would, and calls
 // each, unless it is nil, for every one. It changes nothing.
 func (e *Env) Plan(ctx context.Context, s *Submission, each func(*Planned) error) (*Plan, error) {
-	l := &loaded{def: s.Job, given: values{}, people: s.people}
+	l := &loaded{def: s.Job, folder: s.Folder, given: values{}, people: s.people}
 	for kind, v := range map[string]*Value{store.PIN: s.Job.Reset.PIN, store.Password: s.Job.Reset.Password} {
 		if v == nil || v.Generate > 0 {
 			continue

@@ -35,12 +35,17 @@ type SummaryJob struct {
 	Created string       `json:"created"`
 	Started string       `json:"started"`
 	Ended   string       `json:"ended"`
+	Due     string       `json:"due,omitempty"` // of one that waits for its time
 	Counts  store.Counts `json:"counts"`
 }
 
 // JobJSON returns the job as JSON shows it.
 func JobJSON(j *store.Job) SummaryJob {
-	return SummaryJob{j.ID, j.Name, j.State, rfc3339(j.Created), rfc3339(j.Started), rfc3339(j.Ended), j.Counts}
+	s := SummaryJob{ID: j.ID, Name: j.Name, State: j.State, Created: rfc3339(j.Created), Started: rfc3339(j.Started), Ended: rfc3339(j.Ended), Counts: j.Counts}
+	if j.Waits() && !j.State.Ended() {
+		s.Due = rfc3339(j.Due)
+	}
+	return s
 }
 
 func rfc3339(t time.Time) string {

@@ -86,7 +86,7 @@ func (e *Env) settleCut(ctx context.Context, l *loaded, progress func(Progress))
 	var pushing int64
 	err := e.Store.Write(context.WithoutCancel(ctx), func(tx *store.Tx) error {
 		j, err := tx.Job(l.job.ID)
-		if err == nil && j.State == store.Cancelled {
+		if err == nil && (j.State == store.Cancelled || j.State == store.Superseded) {
 			// Who was on the way then, and was given back unsent since.
 			_, err = tx.EndPending(j.ID, outcome.Cancelled)
 		}
@@ -135,10 +135,7 @@ func (e *Env) work(ctx context.Context, l *loaded, progress func(Progress)) erro
 		return e.heldBy(l, l.job.Reason, l.job.HeldCount)
 	}
 	if l.job.Stage == store.StageOpening {
-		if err := e.preflight(ctx, l); err != nil {
-			if refused := new(RefusedError); errors.As(err, &refused) {
-				return e.fail(ctx, l, refused)
-			}
+		if err := e.ready(ctx, l); err != nil || l.job.State.Ended() {
 			return err
 		}
 		err := e.open(ctx, l, func(n int64) {
@@ -159,6 +156,9 @@ func (e *Env) work(ctx context.Context, l *loaded, progress func(Progress)) erro
 	if err := e.guard(ctx, l); err != nil {
 		return err
 	}
+	if err := e.turn(ctx, l); err != nil {
+		return err
+	}
 	if err := e.start(ctx, l); err != nil || l.job.State == store.Cancelled {
 		return err
 	}
@@ -173,15 +173,72 @@ func (e *Env) work(ctx context.Context, l *loaded, progress func(Progress)) erro
 	return e.settleCut(ctx, l, progress)
 }
 
+// ready asks, before anybody is selected, whether the job can run at all; where
+// it cannot it has ended when ready returns.
+func (e *Env) ready(ctx context.Context, l *loaded) error {
+	if _, ok := e.folder(l.folder); !ok {
+		return e.fail(ctx, l, &GoneError{l.folder})
+	}
+	err := e.awaitList(ctx, l)
+	if err == nil {
+		err = e.preflight(ctx, l)
+	}
+	refused, list := new(RefusedError), new(ListError)
+	switch {
+	case errors.As(err, &refused):
+		return e.fail(ctx, l, refused)
+	case ctx.Err() != nil:
+		return &InterruptedError{Job: l.job.ID}
+	case errors.As(err, &list):
+		return e.fail(ctx, l, list)
+	}
+	return err
+}
+
 // fail ends a job that cannot run at all: nobody is selected.
 func (e *Env) fail(ctx context.Context, l *loaded, why error) error {
-	return e.Store.Write(ctx, func(tx *store.Tx) error {
+	return e.Store.Write(ctx, func(tx *store.Tx) (err error) {
 		if err := tx.LogJob(l.job.ID, "failed: "+why.Error()); err != nil {
 			return err
 		}
-		_, err := tx.MoveJob(l.job.ID, []store.State{store.Queued, store.Running, store.Paused}, store.Failed, why.Error())
+		if _, err := tx.MoveJob(l.job.ID, []store.State{store.Queued, store.Running, store.Paused}, store.Failed, why.Error()); err != nil {
+			return err
+		}
+		l.job, err = tx.Job(l.job.ID)
 		return err
 	})
+}
+
+// TurnError says that the job waits for an earlier one that has some of its
+// users left to change: what came first is done first.
+type TurnError struct{ Job, For int64 }
+
+func (e *TurnError) Error() string {
+	return fmt.Sprintf("job %d waits for job %d, which came before it and changes some of the same users", e.Job, e.For)
+}
+
+// turn returns a *TurnError where it is not the job's turn.
+func (e *Env) turn(ctx context.Context, l *loaded) error {
+	if !e.TakeTurns {
+		return nil
+	}
+	var earlier int64
+	err := e.Store.Read(ctx, func(tx *store.Tx) (err error) {
+		earlier, err = tx.Earlier(l.job.ID)
+		return err
+	})
+	if err != nil || earlier == 0 {
+		return err
+	}
+	wait := &TurnError{l.job.ID, earlier}
+	why := fmt.Sprintf("waits for job %d, which changes some of the same users", earlier)
+	if l.job.Reason == why {
+		return wait
+	}
+	return errors.Join(wait, e.Store.Write(ctx, func(tx *store.Tx) error {
+		_, err := tx.MoveJob(l.job.ID, []store.State{store.Queued}, store.Queued, why)
+		return err
+	}))
 }
 
 // guard holds the job if it would change more than it may. It asks before
@@ -201,7 +258,7 @@ func (e *Env) guard(ctx context.Context, l *loaded) error {
 		if err != nil {
 			return err
 		}
-		limit := int64(l.def.Limits.Under(e.Config.Limits).MaxUsers)
+		limit := int64(e.limits(l.def, l.folder).MaxUsers)
 		over := int64(e.Config.Approve.Over)
 		guard, count := "", int64(0)
 		switch {
@@ -261,6 +318,8 @@ func (e *Env) start(ctx context.Context, l *loaded) error {
 		case moved:
 		case l.job.State == store.Cancelled: // while it was opened
 			_, err = tx.EndPending(l.job.ID, outcome.Cancelled)
+		case l.job.State == store.Held:
+			err = e.heldBy(l, l.job.Reason, l.job.HeldCount)
 		default:
 			err = fmt.Errorf("job %d is %s: it cannot run", l.job.ID, l.job.State)
 		}
@@ -276,13 +335,18 @@ func (e *Env) conclude(ctx context.Context, l *loaded, end ending) error {
 		if err != nil {
 			return err
 		}
-		if state, _, err := tx.JobState(l.job.ID); err != nil {
+		job, err := tx.Job(l.job.ID)
+		if err != nil {
 			return err
-		} else if state == store.Cancelled { // whatever stopped it at the same moment
+		}
+		if job.State == store.Cancelled { // whatever stopped it at the same moment
 			end = ending{state: store.Cancelled, code: outcome.Cancelled}
 		}
-		active := []store.State{store.Running, store.Paused}
+		active := []store.State{store.Running, store.Paused, store.Held}
 		switch {
+		case job.State == store.Held && pending+pushing > 0: // by somebody
+			result = e.heldBy(l, job.Reason, job.HeldCount)
+			return tx.LogJob(l.job.ID, fmt.Sprintf("%d of %d users are left", pending+pushing, job.Counts.Selected))
 		case end.state == store.Held:
 			result = e.heldBy(l, end.text, noBoxAllowed)
 			if err := tx.LogJob(l.job.ID, result.Error()); err != nil {
@@ -300,10 +364,6 @@ func (e *Env) conclude(ctx context.Context, l *loaded, end ending) error {
 		case end.state == store.Cancelled:
 			_, err = tx.EndPending(l.job.ID, end.code)
 		case pending+pushing > 0:
-			job, err2 := tx.Job(l.job.ID)
-			if err2 != nil {
-				return err2
-			}
 			result = &InterruptedError{Job: job.ID, Left: pending + pushing, Of: job.Counts.Selected}
 			if err := tx.LogJob(l.job.ID, fmt.Sprintf("interrupted: %d of %d users are left", pending+pushing, job.Counts.Selected)); err != nil {
 				return err

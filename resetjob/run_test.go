@@ -69,6 +69,7 @@ type kit struct {
 	env   *Env
 	boxes *mailboxes
 	dir   string
+	ahead time.Duration // of the store's clock before the real one
 }
 
 func newKit(t testing.TB, change func(*config.Config)) *kit {
@@ -87,7 +88,7 @@ func newKit(t testing.TB, change func(*config.Config)) *kit {
 	os.MkdirAll(cfg.Watch[0].Lists, 0o700)
 	ring, err := credential.NewRing(rand.Reader, time.Now())
 	k.must(err)
-	s, err := store.Open(context.Background(), store.Options{Path: filepath.Join(k.dir, "dirpin.db")})
+	s, err := store.Open(context.Background(), store.Options{Path: filepath.Join(k.dir, "dirpin.db"), Now: k.now})
 	k.must(err)
 	t.Cleanup(func() { s.Close() })
 	owner, err := NewOwner(context.Background(), s, ring)
@@ -100,6 +101,8 @@ func newKit(t testing.TB, change func(*config.Config)) *kit {
 		Hasher: credential.NewHasher(ring, credential.Params{Memory: 64, Time: 1, Threads: 1})}
 	return k
 }
+
+func (k *kit) now() time.Time { return time.Now().Add(k.ahead) }
 
 func (k *kit) must(err error) {
 	k.Helper()

@@ -92,8 +92,8 @@ const hashAhead = 64
 func (e *Env) newRunner(l *loaded, progress func(Progress)) *runner {
 	r := &runner{env: e, job: l.job, def: l.def, key: l.key, given: l.given,
 		notes: make(chan *noting), ended: make(chan struct{}),
-		judge:   e.newJudge(l.def, l.people.csv),
-		limit:   int64(l.def.Limits.Under(e.Config.Limits).MaxFailures),
+		judge:   e.newJudge(l),
+		limit:   int64(e.limits(l.def, l.folder).MaxFailures),
 		batches: make(map[int64]*hand), lanes: make(map[*voicemail.System]*lane), progress: progress, counts: l.job.Counts}
 	buffer := hashAhead
 	for _, s := range e.systems() {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -23,6 +24,7 @@ import (
 type Submission struct {
 	Job         *Job
 	File        string // where the job file was
+	Folder      string // the watch folder that it was dropped into; "": none
 	Fingerprint []byte // SHA-256 of the job file and its list; a job's row has it under the key ring
 	Warnings    strictyaml.Faults
 
@@ -45,6 +47,11 @@ func Load(file string, data []byte, lists string, opts ParseOptions) (*Submissio
 	if named != nil {
 		if err := s.readList(named, lists, opts); err != nil {
 			return nil, err
+		}
+	}
+	if s.people.csv != nil {
+		if faults := allowedCSV(opts.Allow, filepath.Join(lists, named.Name), s.people.csv); faults.Failed() {
+			return nil, faults
 		}
 	}
 	s.Fingerprint = fingerprint(data, s.list)
@@ -105,24 +112,21 @@ func CheckGivenBy(c *config.Credentials) CheckGiven {
 // ErrIDUsed says that a job file with that id was accepted before.
 var ErrIDUsed = errors.New("a job file with this id was accepted before, and is never accepted again")
 
-// Submit makes a job of a submission, its values sealed, owned by env's owner.
+// Submit makes a job of a submission that runs now whatever it says, its values
+// sealed, owned by env's owner. Its error is ErrBusy where a job of the same
+// content goes on already.
 func (e *Env) Submit(ctx context.Context, s *Submission, submitter string) (*store.Job, error) {
-	key, err := credential.NewJobKey()
+	j, err := e.newJob(s, submitter)
 	if err != nil {
 		return nil, err
 	}
-	definition, err := EncodeJob(s.Job)
-	if err != nil {
-		return nil, err
-	}
-	j := &store.Job{Name: s.Job.Name, File: s.File, FileID: s.Job.ID, Fingerprint: e.Ring.Fingerprint(s.Fingerprint), Definition: definition,
-		Submitter: submitter, State: store.Queued, Stage: store.StageOpening, Owner: e.Owner.ID}
+	j.State, j.Owner = store.Queued, e.Owner.ID
 	err = e.addJob(ctx, j, func(tx *store.Tx) error {
 		// Two may have asked at once whether it is there.
 		if other, err := tx.Unfinished(j.Fingerprint); err != nil || other.ID != j.ID {
 			return errors.Join(err, ErrBusy)
 		}
-		return e.sealInto(tx, j, s, key)
+		return e.sealInto(tx, j, s)
 	})
 	if err != nil {
 		return nil, err
@@ -130,13 +134,27 @@ func (e *Env) Submit(ctx context.Context, s *Submission, submitter string) (*sto
 	return j, nil
 }
 
+// newJob makes the row of a submission.
+func (e *Env) newJob(s *Submission, submitter string) (*store.Job, error) {
+	definition, err := EncodeJob(s.Job)
+	if err != nil {
+		return nil, err
+	}
+	return &store.Job{Name: s.Job.Name, Folder: s.Folder, File: s.File, FileID: s.Job.ID, Fingerprint: e.Ring.Fingerprint(s.Fingerprint),
+		Definition: definition, Submitter: submitter, Stage: store.StageOpening}, nil
+}
+
 // addJob stores a new job, with what more belongs into its transaction, and
 // notes its number with this installation: no number is given twice, whatever
 // database is restored.
 func (e *Env) addJob(ctx context.Context, j *store.Job, more func(*store.Tx) error) error {
-	lowest, err := lowestJob(e.reports())
-	if err != nil {
-		return err
+	lowest := int64(1)
+	for _, w := range e.Config.Watch {
+		n, err := lowestJob(w.Reports)
+		if err != nil {
+			return err
+		}
+		lowest = max(lowest, n)
 	}
 	if e.Marker != nil {
 		last, err := e.Marker.Last()
@@ -145,7 +163,7 @@ func (e *Env) addJob(ctx context.Context, j *store.Job, more func(*store.Tx) err
 		}
 		lowest = max(lowest, last.LastJob+1)
 	}
-	err = e.Store.Write(ctx, func(tx *store.Tx) error {
+	err := e.Store.Write(ctx, func(tx *store.Tx) error {
 		if j.FileID != "" {
 			if n, err := tx.FileIDUsed(j.FileID); err != nil || n != 0 {
 				return errors.Join(err, fmt.Errorf("id %s: %w (job %d)", j.FileID, ErrIDUsed, n))
@@ -163,7 +181,11 @@ func (e *Env) addJob(ctx context.Context, j *store.Job, more func(*store.Tx) err
 }
 
 // sealInto keeps the job's values and list with it, sealed under its own key.
-func (e *Env) sealInto(tx *store.Tx, j *store.Job, s *Submission, key *credential.JobKey) error {
+func (e *Env) sealInto(tx *store.Tx, j *store.Job, s *Submission) error {
+	key, err := credential.NewJobKey()
+	if err != nil {
+		return err
+	}
 	j.Key = e.Ring.SealJobKey(j.ID, key)
 	for _, v := range []struct {
 		kind string
@@ -221,29 +243,11 @@ func lowestJob(reports string) (int64, error) {
 	return lowest, nil
 }
 
-// reports returns the folder of reports of jobs without a folder of their own.
-func (e *Env) reports() string { return e.Config.Watch[0].Reports }
-
 // load reads a stored job back: its definition, key, given values and people.
 func (e *Env) load(ctx context.Context, j *store.Job) (*loaded, error) {
-	def, err := DecodeJob(j.Definition)
-	if err != nil {
-		return nil, fmt.Errorf("reading job %d: %w", j.ID, err)
-	}
-	l := &loaded{job: j, def: def, given: values{}, people: people{query: def.Select.Query}}
-	if j.Key == nil {
-		return l, nil
-	}
-	if l.key, err = e.Ring.OpenJobKey(j.ID, j.Key); err != nil {
-		return nil, err
-	}
-	for kind, sealed := range map[string][]byte{store.PIN: j.PIN, store.Password: j.Password} {
-		if sealed == nil {
-			continue
-		}
-		if l.given[kind], err = l.key.OpenValue(legContext("given "+kind, j.ID, 0), sealed); err != nil {
-			return nil, fmt.Errorf("opening the %s of job %d: %w", kind, j.ID, err)
-		}
+	l, err := e.unseal(j)
+	if err != nil || l.key == nil {
+		return l, err
 	}
 	if err := e.loadList(ctx, l); err != nil || j.RetryOf == 0 || j.Stage != store.StageOpening {
 		return l, err
@@ -259,16 +263,43 @@ func (e *Env) load(ctx context.Context, j *store.Job) (*loaded, error) {
 	return l, nil
 }
 
+// unseal reads what stands in a job's row.
+func (e *Env) unseal(j *store.Job) (*loaded, error) {
+	def, err := DecodeJob(j.Definition)
+	if err != nil {
+		return nil, fmt.Errorf("reading job %d: %w", j.ID, err)
+	}
+	l := &loaded{job: j, def: def, folder: j.Folder, given: values{}, people: people{query: def.Select.Query}}
+	if j.Key == nil {
+		return l, nil
+	}
+	if l.key, err = e.Ring.OpenJobKey(j.ID, j.Key); err != nil {
+		return nil, err
+	}
+	for kind, sealed := range map[string][]byte{store.PIN: j.PIN, store.Password: j.Password} {
+		if sealed == nil {
+			continue
+		}
+		if l.given[kind], err = l.key.OpenValue(legContext("given "+kind, j.ID, 0), sealed); err != nil {
+			return nil, fmt.Errorf("opening the %s of job %d: %w", kind, j.ID, err)
+		}
+	}
+	return l, nil
+}
+
 func (e *Env) loadList(ctx context.Context, l *loaded) error {
 	j, def := l.job, l.def
 	if def.Select.File == nil && def.Select.CSV == nil {
 		return nil
 	}
 	var sealed []byte
-	if err := e.Store.Read(ctx, func(tx *store.Tx) (err error) { sealed, err = tx.List(j.ID, listName); return err }); err != nil {
+	err := e.Store.Read(ctx, func(tx *store.Tx) (err error) { sealed, err = tx.List(j.ID, listName); return err })
+	if errors.Is(err, store.ErrNotFound) && j.Series != 0 && j.Stage == store.StageOpening {
+		return nil // it is read when the run begins
+	}
+	if err != nil {
 		return err
 	}
-	var err error
 	if l.list, err = l.key.Open(nil, legContext("list", j.ID, 0), sealed); err != nil {
 		return fmt.Errorf("opening the list of job %d: %w", j.ID, err)
 	}
@@ -280,6 +311,7 @@ func (e *Env) loadList(ctx context.Context, l *loaded) error {
 type loaded struct {
 	job    *store.Job
 	def    *Job
+	folder string             // the watch folder that it came from; "": none
 	key    *credential.JobKey // nil: the values are erased
 	given  values
 	people people

@@ -9,14 +9,13 @@ import (
 	"path/filepath"
 	"strconv"
 
-	"github.com/dirpin/dirpin/internal/outcome"
 	"github.com/dirpin/dirpin/internal/store"
 	"github.com/dirpin/dirpin/resetjob"
 	"github.com/spf13/cobra"
 )
 
 func newJobsCommand(a *app) *cobra.Command {
-	cmd := &cobra.Command{Use: "jobs", Short: "List, show, release, retry and cancel jobs", Args: groupArgs, RunE: func(*cobra.Command, []string) error { return nil }}
+	cmd := &cobra.Command{Use: "jobs", Short: "Add, list, schedule, hold, release, retry and cancel jobs", Args: groupArgs, RunE: func(*cobra.Command, []string) error { return nil }}
 	one := func(use, short string, with opener, run func(context.Context, *app, *session, *resetjob.Env, int64) error) *cobra.Command {
 		return &cobra.Command{Use: use, Short: short, Args: cobra.ExactArgs(1),
 			RunE: func(cmd *cobra.Command, args []string) error { return a.oneJob(cmd, args[0], with, run) }}
@@ -24,11 +23,14 @@ func newJobsCommand(a *app) *cobra.Command {
 	cmd.AddCommand(
 		&cobra.Command{Use: "list", Short: "List jobs, the newest first", Args: cobra.NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error { return runJobsList(cmd.Context(), a) }},
-		one("show ID", "Show one job", a.withJobs, runJobsShow),
+		newJobsAddCommand(a),
+		newJobsShowCommand(a),
 		one("log ID", "Show a job's log", a.withJobs, runJobsLog),
+		newJobsScheduleCommand(a),
+		one("hold ID", "Keep a job from beginning, or from going on", a.withJobs, runJobsHold),
 		newJobsReleaseCommand(a),
+		newJobsCancelCommand(a),
 		newJobsRetryCommand(a),
-		one("cancel ID", "Cancel a job: whoever is not changed yet stays as they are", a.withOwner, runJobsCancel),
 	)
 	return cmd
 }
@@ -55,10 +57,10 @@ func runJobsList(ctx context.Context, a *app) error {
 				enc := json.NewEncoder(a.out)
 				return tx.Jobs(func(j *store.Job) error { return enc.Encode(resetjob.JobJSON(j)) })
 			}
-			t := newTable(a.out, "Job", "Name", "State", "Created", "Selected", "Updated", "Skipped", "Flagged", "Failed", "Not run")
+			t := newTable(a.out, "Job", "Name", "State", "Created", "Due", "Selected", "Updated", "Skipped", "Flagged", "Failed", "Not run")
 			err := tx.Jobs(func(j *store.Job) error {
 				c := j.Counts
-				return t.row(itoa(j.ID), j.Name, string(j.State), stamp(j.Created), itoa(c.Selected), itoa(c.Updated), itoa(c.Skipped), itoa(c.Flagged), itoa(c.Failed), itoa(c.NotRun))
+				return t.row(itoa(j.ID), j.Name, string(j.State), stamp(j.Created), due(j), itoa(c.Selected), itoa(c.Updated), itoa(c.Skipped), itoa(c.Flagged), itoa(c.Failed), itoa(c.NotRun))
 			})
 			return errors.Join(err, t.flush())
 		})
@@ -94,7 +96,7 @@ func runJobsShow(ctx context.Context, a *app, s *session, env *resetjob.Env, id 
 		retried = "by job " + itoa(by)
 	}
 	for _, l := range [][2]string{{"Job", itoa(j.ID)}, {"Name", j.Name}, {"State", string(j.State)}, {"", describeState(env, j)},
-		{"File", j.File}, {"Submitted by", j.Submitter}, {"Created", stamp(j.Created)}, {"Started", stamp(j.Started)}, {"Ended", stamp(j.Ended)}, {"Retries", retries}, {"Retried", retried}, {"Report", j.Report}} {
+		{"Folder", j.Folder}, {"File", j.File}, {"Submitted by", j.Submitter}, {"Created", stamp(j.Created)}, {"Due", resetjob.DescribeTime(j)}, {"Started", stamp(j.Started)}, {"Ended", stamp(j.Ended)}, {"Retries", retries}, {"Retried", retried}, {"Report", j.Report}} {
 		if l[1] != "" {
 			fmt.Fprintf(a.out, "%-13s %s\n", l[0], printable(l[1]))
 		}
@@ -109,11 +111,21 @@ func runJobsShow(ctx context.Context, a *app, s *session, env *resetjob.Env, id 
 	return nil
 }
 
+// due is when a job that waits for its time starts.
+func due(j *store.Job) string {
+	if !j.Waits() || j.State.Ended() {
+		return ""
+	}
+	return stamp(j.Due)
+}
+
 // goOn is the command by which an unfinished job goes on.
 func goOn(j *store.Job) string {
 	switch {
 	case j.RetryOf != 0:
 		return fmt.Sprintf("dirpin jobs retry %d", j.RetryOf)
+	case j.Folder != "" || j.Series != 0:
+		return "dirpin serve"
 	case j.File == "":
 		return fmt.Sprintf("dirpin jobs cancel %d, which settles what is open", j.ID)
 	}
@@ -131,7 +143,9 @@ func describeState(env *resetjob.Env, j *store.Job) string {
 			left = fmt.Sprintf("; %d of %d users are left", j.Counts.Selected-j.Counts.Final(), j.Counts.Selected)
 		}
 		return j.Reason + left + "; go on with: " + goOn(j)
-	case j.State == store.Queued:
+	case j.State == store.Scheduled && j.Reason != "":
+		return j.Reason
+	case j.State == store.Queued && j.Owner == "":
 		return "go on with: " + goOn(j)
 	case j.State.Ended() && j.Stage != store.StageClosed && j.Owner == "":
 		return "its report is not written yet; do it with: " + goOn(j)
@@ -169,31 +183,37 @@ func runJobsLog(ctx context.Context, a *app, s *session, _ *resetjob.Env, id int
 	})
 }
 
-func runJobsRelease(ctx context.Context, a *app, s *session, env *resetjob.Env, id int64) error {
-	var j *store.Job
-	err := s.store.Write(ctx, func(tx *store.Tx) (err error) {
-		if j, err = tx.Job(id); err != nil {
-			return err
-		}
-		if j.State != store.Held {
-			return usagef("job %d is not held but %s", id, j.State)
-		}
-		if j.Reason == store.ReasonRestored {
-			return usagef("job %d: %s", id, env.DescribeHold(j))
-		}
-		who := submitter()
-		if resetjob.NeedsAnother(j) && who == j.Submitter {
-			return usagef("job %d was submitted by %s and waits for someone else to release it", id, who)
-		}
-		if err := tx.LogJob(id, fmt.Sprintf("released by %s: %s", who, j.Reason)); err != nil {
-			return err
-		}
-		return tx.ReleaseJob(j)
-	})
+func runJobsRelease(ctx context.Context, a *app, _ *session, env *resetjob.Env, id int64) error {
+	j, err := env.Release(ctx, id, submitter())
 	if err != nil {
-		return err
+		return cannot(err)
+	}
+	if j.State == store.Scheduled {
+		fmt.Fprintf(a.err, "Job %d is released and starts at %s.\n", id, stamp(j.Due))
+		return nil
 	}
 	fmt.Fprintf(a.err, "Job %d is released; it goes on with: %s\n", id, goOn(j))
+	return nil
+}
+
+// cannot gives the errors of jobs that are not as a command needs them their
+// code.
+func cannot(err error) error {
+	if refused := new(resetjob.CannotError); errors.As(err, &refused) {
+		return withCode(exitUsage, err)
+	}
+	return err
+}
+
+func runJobsHold(ctx context.Context, a *app, _ *session, env *resetjob.Env, id int64) error {
+	j, err := env.Hold(ctx, id, submitter())
+	if err != nil {
+		return cannot(err)
+	}
+	fmt.Fprintf(a.err, "Job %d is held.\n", id)
+	if j.Owner != "" {
+		fmt.Fprintln(a.err, "It is running: the pushes in hand are settled there.")
+	}
 	return nil
 }
 
@@ -202,32 +222,18 @@ func runJobsCancel(ctx context.Context, a *app, s *session, env *resetjob.Env, i
 	if err := env.EnterToLook(ctx); err != nil {
 		return withCode(exitCouldNotRun, err)
 	}
-	var j *store.Job
-	var n int64
-	var moved bool
-	err := s.store.Write(ctx, func(tx *store.Tx) (err error) {
-		from := []store.State{store.Held, store.Queued, store.Running, store.Paused, store.Scheduled}
-		if moved, err = tx.MoveJob(id, from, store.Cancelled, "cancelled by "+submitter()); err != nil {
-			return err
-		}
-		if moved {
-			if n, err = tx.EndPending(id, outcome.Cancelled); err != nil {
-				return err
-			}
-			if err := tx.LogJob(id, "cancelled by "+submitter()); err != nil {
-				return err
-			}
-		}
-		j, err = tx.Job(id)
+	before, err := readJob(ctx, s, id)
+	if err != nil {
 		return err
-	})
+	}
+	j, n, moved, err := env.Cancel(ctx, id, submitter())
 	switch {
 	case err != nil:
-		return err
+		return cannot(err)
+	case moved && before.Series != 0 && before.Waits():
+		fmt.Fprintf(a.err, "Job %d is cancelled, and its schedule has ended.\n", id)
 	case moved:
 		fmt.Fprintf(a.err, "Job %d is cancelled: %d users stay as they are.\n", id, n)
-	case j.Stage == store.StageClosed:
-		return usagef("job %d is %s: there is nothing left to cancel", id, j.State)
 	default:
 		fmt.Fprintf(a.err, "Job %d is %s already; what it was cut at is settled now.\n", id, j.State)
 	}

@@ -99,6 +99,8 @@ func (a *app) goOn(ctx context.Context, cut *store.Job, o runOptions) (int64, er
 	case cut.State.Ended():
 		fmt.Fprintf(a.err, "Job %d is done but for its report.\n", cut.ID)
 		return cut.ID, nil
+	case cut.Stage == store.StageOpening && cut.Reason == "":
+		fmt.Fprintf(a.err, "Job %d waits and has not begun.\n", cut.ID)
 	case cut.Stage == store.StageOpening:
 		fmt.Fprintf(a.err, "Job %d was cut before it changed anybody; it starts over.\n", cut.ID)
 	case cut.Started.IsZero():

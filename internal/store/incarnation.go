@@ -173,7 +173,7 @@ func (t *Tx) forgetRequests() error {
 // ReleaseRestored lets the jobs go on that HoldRestored has held, and returns
 // how many they are.
 func (t *Tx) ReleaseRestored() (int64, error) {
-	n, err := t.exec("UPDATE jobs SET state = 'queued', reason = '', held_at = 0 WHERE state = 'held' AND reason = ?", ReasonRestored)
+	n, err := t.exec("UPDATE jobs SET state = CASE WHEN due > 0 AND fired = 0 THEN 'scheduled' ELSE 'queued' END, reason = '', held_at = 0 WHERE state = 'held' AND reason = ?", ReasonRestored)
 	if err == nil {
 		_, err = t.exec("DELETE FROM meta WHERE name IN (?, ?)", metaRestored, metaRest)
 	}

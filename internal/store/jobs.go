@@ -115,7 +115,14 @@ type Job struct {
 	RetryOf     int64  // the job whose failed items this one tries again; 0: none
 	Origin      int64  // the first job of a chain of retries; 0: this one
 	PausedAt    time.Time
+	Due         time.Time // when it is to start; zero: at once
+	Fired       time.Time // when that time was found to have come; zero: it has not
+	Series      int64     // the first job of its schedule; 0: it has none
+	Claim       string    // the name that its file was claimed under in the watch folder
 }
+
+// Waits tells whether the job waits for its time, or would if nobody held it.
+func (j *Job) Waits() bool { return !j.Due.IsZero() && j.Fired.IsZero() }
 
 // Since returns the job whose number counts when a later one has changed a
 // secret already: of a retry, that of the job in which the values were given.
@@ -128,18 +135,20 @@ func (j *Job) Since() int64 {
 
 const jobColumns = `id, name, folder, file, file_id, fingerprint, definition, submitter, state, reason, stage,
 	held_count, released, created, started, ended,
-	selected, updated, skipped, flagged, failed, not_run, uncertain, failures, job_key, pin, password, report, owner, retry_of, origin, paused_at`
+	selected, updated, skipped, flagged, failed, not_run, uncertain, failures, job_key, pin, password, report, owner, retry_of, origin, paused_at,
+	due, fired, series, claim`
 
 func scanJob(r rowScanner) (*Job, error) {
 	j := new(Job)
-	var created, started, ended, paused int64
+	var created, started, ended, paused, due, fired int64
 	var released string
 	c := &j.Counts
 	err := r.Scan(&j.ID, &j.Name, &j.Folder, &j.File, &j.FileID, &j.Fingerprint, &j.Definition, &j.Submitter, &j.State, &j.Reason, &j.Stage,
 		&j.HeldCount, &released, &created, &started, &ended,
 		&c.Selected, &c.Updated, &c.Skipped, &c.Flagged, &c.Failed, &c.NotRun, &c.Uncertain, &j.Failures, &j.Key, &j.PIN, &j.Password, &j.Report, &j.Owner,
-		&j.RetryOf, &j.Origin, &paused)
+		&j.RetryOf, &j.Origin, &paused, &due, &fired, &j.Series, &j.Claim)
 	j.Created, j.Started, j.Ended, j.PausedAt = fromMilli(created), fromMilli(started), fromMilli(ended), fromMilli(paused)
+	j.Due, j.Fired = fromMilli(due), fromMilli(fired)
 	if err == nil && released != "" {
 		err = json.Unmarshal([]byte(released), &j.Released)
 	}
@@ -149,9 +158,13 @@ func scanJob(r rowScanner) (*Job, error) {
 // AddJob stores a new job and sets its ID. atLeast is the lowest number it may
 // get: reports of an older database must not be overwritten.
 func (t *Tx) AddJob(j *Job, atLeast int64) error {
+	heldAt := int64(0)
+	if j.State == Held {
+		heldAt = t.now
+	}
 	args := []any{j.Name, j.Folder, j.File, j.FileID, j.Fingerprint, string(j.Definition), j.Submitter,
-		string(j.State), j.Reason, string(j.Stage), t.now, j.Owner, j.RetryOf, j.Origin}
-	const columns = "name, folder, file, file_id, fingerprint, definition, submitter, state, reason, stage, created, owner, retry_of, origin"
+		string(j.State), j.Reason, string(j.Stage), t.now, j.Owner, j.RetryOf, j.Origin, milli(j.Due), j.Series, j.Claim, heldAt}
+	const columns = "name, folder, file, file_id, fingerprint, definition, submitter, state, reason, stage, created, owner, retry_of, origin, due, series, claim, held_at"
 	in, err := t.Incarnation()
 	if err != nil {
 		return err
@@ -194,11 +207,11 @@ func (t *Tx) Jobs(each func(*Job) error) error {
 	return t.jobs("SELECT "+jobColumns+" FROM jobs ORDER BY id DESC", nil, each)
 }
 
-// Unfinished returns the oldest job of that fingerprint that has not ended;
-// nil where there is none.
+// Unfinished returns the oldest job of that fingerprint that has not ended and
+// does not wait for its time; nil where there is none.
 func (t *Tx) Unfinished(fingerprint []byte) (*Job, error) {
 	var found *Job
-	err := t.jobs("SELECT "+jobColumns+" FROM jobs WHERE fingerprint = ? AND stage <> 'closed' ORDER BY id LIMIT 1", []any{fingerprint},
+	err := t.jobs("SELECT "+jobColumns+" FROM jobs WHERE fingerprint = ? AND stage <> 'closed' AND state <> 'scheduled' ORDER BY id LIMIT 1", []any{fingerprint},
 		func(j *Job) error { found = j; return nil })
 	return found, err
 }
@@ -252,7 +265,8 @@ func (t *Tx) HoldJob(id int64, reason string, count int64) error {
 	return err
 }
 
-// ReleaseJob lets a held job go on, past the guard that held it.
+// ReleaseJob lets a held job go on, past the guard that held it, or wait for
+// its time again.
 func (t *Tx) ReleaseJob(j *Job) error {
 	if j.Released == nil {
 		j.Released = make(map[string]int64)
@@ -262,7 +276,9 @@ func (t *Tx) ReleaseJob(j *Job) error {
 	if err != nil {
 		return err
 	}
-	n, err := t.exec("UPDATE jobs SET state = 'queued', released = ?, reason = '', held_at = 0 WHERE id = ? AND state = 'held'", string(released), j.ID)
+	n, err := t.exec(`UPDATE jobs SET state = CASE WHEN due > ?1 AND fired = 0 THEN 'scheduled' ELSE 'queued' END,
+		fired = CASE WHEN due BETWEEN 1 AND ?1 AND fired = 0 THEN ?1 ELSE fired END, released = ?2, reason = '', held_at = 0 WHERE id = ?3 AND state = 'held'`,
+		t.now, string(released), j.ID)
 	if err == nil && n == 0 {
 		err = ErrStale
 	}

@@ -97,9 +97,11 @@ func (t *Tx) RetriedItems(job, by int64, each func(*Retried) error) error {
 	return each(last)
 }
 
-// ExpiredHolds returns the jobs that have been held since before that time.
+// ExpiredHolds returns the jobs that have been held since before that time. One
+// whose time has not come is not among them: its values are kept no longer than
+// if nobody held it.
 func (t *Tx) ExpiredHolds(before time.Time) ([]int64, error) {
-	rows, err := t.rows("SELECT id FROM jobs WHERE state = 'held' AND held_at > 0 AND held_at < ?", milli(before))
+	rows, err := t.rows("SELECT id FROM jobs WHERE state = 'held' AND held_at > 0 AND held_at < ? AND (due = 0 OR fired > 0)", milli(before))
 	if err != nil {
 		return nil, err
 	}

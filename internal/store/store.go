@@ -29,7 +29,7 @@ import (
 var migrations embed.FS
 
 // schemaVersion is the number of the newest migration.
-const schemaVersion = 5
+const schemaVersion = 7
 
 // ErrNotFound says that there is no such user, job or agreement.
 var ErrNotFound = errors.New("not found")
@@ -260,6 +260,10 @@ func (s *Store) in(ctx context.Context, db beginner, prepared preparer, fn func(
 	}()
 	return fn(tx)
 }
+
+// SQL returns the transaction itself, for a queue whose rows are to be written
+// with ours or not at all.
+func (t *Tx) SQL() *sql.Tx { return t.tx }
 
 // Now returns the one time of the transaction.
 func (t *Tx) Now() time.Time { return time.UnixMilli(t.now).UTC() }
