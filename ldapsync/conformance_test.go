@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/dirpin/dirpin/config"
 	"github.com/dirpin/dirpin/internal/lab"
+	"github.com/dirpin/dirpin/internal/labstore"
 	"github.com/dirpin/dirpin/internal/roster"
 	"github.com/dirpin/dirpin/internal/secret"
 	"github.com/dirpin/dirpin/internal/store"
@@ -76,11 +76,7 @@ func newScene(t *testing.T, kind lab.Kind, method string, own bool) *scene {
 	} else {
 		s.d = lab.Shared(t, kind)
 	}
-	var err error
-	if s.store, err = store.Open(t.Context(), store.Options{Path: filepath.Join(t.TempDir(), "d.db")}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.store.Close() })
+	s.store = labstore.Open(t)
 	few := config.Limit{N: 3}
 	s.o = ldapsync.Options{
 		Agreement: config.Agreement{Name: "corp", Servers: []string{s.d.TLSURL()}, CAFile: s.d.CAFile(), Bind: config.Bind{DN: s.d.BindDN()}, Base: s.d.Base,

@@ -4,19 +4,21 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/dirpin/dirpin/internal/lab"
+	"github.com/dirpin/dirpin/internal/labstore"
 	"github.com/dirpin/dirpin/internal/store"
 	"github.com/dirpin/dirpin/ldapsync"
 	"github.com/dirpin/dirpin/ldapsync/storetest"
 )
 
-// The database keeps what the suite asks of every store.
+// Both databases keep what the suite asks of every store.
 func TestDatabase(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) ldapsync.Store {
-		s, err := store.Open(t.Context(), store.Options{Path: filepath.Join(t.TempDir(), "dirpin.db")})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { s.Close() })
-		return ldapsync.Over(s)
-	})
+	for kind, place := range map[string]func(*testing.T) store.Options{
+		"sqlite":   func(t *testing.T) store.Options { return store.Options{Path: filepath.Join(t.TempDir(), "dirpin.db")} },
+		"postgres": func(t *testing.T) store.Options { return store.Options{URL: lab.SharedPostgres(t).Schema(t)} },
+	} {
+		t.Run(kind, func(t *testing.T) {
+			storetest.Run(t, func(t *testing.T) ldapsync.Store { return ldapsync.Over(labstore.At(t, place(t))) })
+		})
+	}
 }

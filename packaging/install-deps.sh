@@ -10,6 +10,9 @@ done
 [ -n "$need" ] || exit 0
 [ "$(id -u)" = 0 ] || { echo "install$need first, or run as root: apt-get install$need" >&2; exit 1; }
 [ -e /usr/sbin/policy-rc.d ] || { printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d; chmod 755 /usr/sbin/policy-rc.d; }
+case "$need" in *postgresql*) # and no cluster of everybody's: tests make their own
+	[ -e /etc/postgresql-common/createcluster.conf ] || { mkdir -p /etc/postgresql-common; echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf; } ;;
+esac
 export DEBIAN_FRONTEND=noninteractive
 install() {
 	# shellcheck disable=SC2086

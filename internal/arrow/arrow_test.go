@@ -38,6 +38,7 @@ var may = map[string][]string{
 	"internal/writeback":               {"config", "internal/voicemail", "ldapsync"},
 	"cmd/dirpin":                       {"config", "ldapsync", "resetjob", "internal/credential", "internal/fakeunity", "internal/incarnation", "internal/logon", "internal/slapd", "internal/store", "internal/strictyaml", "internal/voicemail", "internal/writeback"},
 	"internal/lab":                     {"internal/child", "internal/localca", "internal/slapd"},
+	"internal/labstore":                {"internal/lab", "internal/store"},
 	"ldapsync/storetest":               {"ldapsync", "internal/roster"},
 	"internal/arrow":                   {},
 	"internal/syncbench":               {"config", "internal/roster", "internal/slapd", "internal/store", "ldapsync", "ldapsync/tap"},
@@ -47,7 +48,7 @@ var may = map[string][]string{
 var shared = []string{"internal/user", "internal/secret", "internal/outcome"}
 
 // testsOnly are imported by tests alone.
-var testsOnly = []string{"internal/lab", "ldapsync/storetest", "internal/voicemail/voicemailtest"}
+var testsOnly = []string{"internal/lab", "internal/labstore", "ldapsync/storetest", "internal/voicemail/voicemailtest"}
 
 func TestImportsPointOneWay(t *testing.T) {
 	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", module+"...").Output()

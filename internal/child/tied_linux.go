@@ -7,10 +7,17 @@ import (
 )
 
 // startTied starts a process that is killed when this one ends, however it
-// ends. The channel is closed when the process has ended.
+// ends; by another signal than SIGKILL where the command names one. The channel
+// is closed when the process has ended.
 func startTied(cmd *exec.Cmd) (exited chan struct{}, err error) {
 	// A process group of its own, so that Ctrl-C is for us to handle.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	if cmd.SysProcAttr.Pdeathsig == 0 {
+		cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	}
+	cmd.SysProcAttr.Setpgid = true
 	started := make(chan error)
 	exited = make(chan struct{})
 	go func() {

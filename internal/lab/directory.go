@@ -90,6 +90,7 @@ func Main(m *testing.M) {
 			os.RemoveAll(s.dir)
 		}
 	}
+	sharedPostgres.remove()
 	os.Exit(code)
 }
 

@@ -1,5 +1,5 @@
 // Package lab gives tests real servers to work against: OpenLDAP, 389
-// Directory Server and Samba's Active Directory. A server is started when a
+// Directory Server, Samba's Active Directory and PostgreSQL. A server is started when a
 // test first asks for it, in a second or less, is shared by the tests of the
 // process, each of which has a place of its own in it, and dies with the
 // process, however that ends. Only a Samba domain takes some seconds to make:

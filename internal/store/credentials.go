@@ -95,12 +95,12 @@ func (t *Tx) CommitSecret(userRef int64, kind string, s NewSecret) error {
 	_, err := t.exec(`INSERT INTO credentials (user_ref, kind, hash, changed_at, must_change, cannot_change, does_not_expire, locked, job, version)
 		VALUES (?1, ?2, ?3, ?4, coalesce(?5, FALSE), coalesce(?6, FALSE), coalesce(?7, FALSE), coalesce(?8, FALSE), ?9, 1)
 		ON CONFLICT (user_ref, kind) DO UPDATE SET hash = ?3, changed_at = ?4,
-			must_change = coalesce(?5, must_change), cannot_change = coalesce(?6, cannot_change),
-			does_not_expire = coalesce(?7, does_not_expire), locked = coalesce(?8, locked), job = ?9,
-			attempts = CASE WHEN ?10 THEN 0 ELSE attempts END,
-			attempts_since = CASE WHEN ?10 THEN 0 ELSE attempts_since END,
-			locked_until = CASE WHEN ?10 THEN 0 ELSE locked_until END,
-			version = version + 1`,
+			must_change = coalesce(?5, credentials.must_change), cannot_change = coalesce(?6, credentials.cannot_change),
+			does_not_expire = coalesce(?7, credentials.does_not_expire), locked = coalesce(?8, credentials.locked), job = ?9,
+			attempts = CASE WHEN ?10 THEN 0 ELSE credentials.attempts END,
+			attempts_since = CASE WHEN ?10 THEN 0 ELSE credentials.attempts_since END,
+			locked_until = CASE WHEN ?10 THEN 0 ELSE credentials.locked_until END,
+			version = credentials.version + 1`,
 		userRef, kind, s.Hash, t.now, s.MustChange, s.CannotChange, s.DoesNotExpire, s.Locked, s.Job,
 		s.ClearAttempts != nil && *s.ClearAttempts)
 	if err != nil {
@@ -108,7 +108,7 @@ func (t *Tx) CommitSecret(userRef int64, kind string, s NewSecret) error {
 	}
 	if s.Tag != nil {
 		if _, err := t.exec(`INSERT INTO history (user_ref, kind, version, tag)
-			SELECT user_ref, kind, version, ?3 FROM credentials WHERE user_ref = ?1 AND kind = ?2`, userRef, kind, s.Tag); err != nil {
+			VALUES (?1, ?2, (SELECT version FROM credentials WHERE user_ref = ?1 AND kind = ?2), ?3)`, userRef, kind, s.Tag); err != nil {
 			return fmt.Errorf("recording the %s in the history: %w", kind, err)
 		}
 	}
@@ -116,7 +116,7 @@ func (t *Tx) CommitSecret(userRef int64, kind string, s NewSecret) error {
 	// so rows are counted, not subtracted.
 	if s.Changes >= int64(s.KeepHistory) {
 		if _, err := t.exec(`DELETE FROM history WHERE user_ref = ?1 AND kind = ?2 AND version <
-			(SELECT min(version) FROM (SELECT version FROM history WHERE user_ref = ?1 AND kind = ?2 ORDER BY version DESC LIMIT ?3))`,
+			(SELECT min(version) FROM (SELECT version FROM history WHERE user_ref = ?1 AND kind = ?2 ORDER BY version DESC LIMIT ?3) kept)`,
 			userRef, kind, s.KeepHistory+1); err != nil {
 			return fmt.Errorf("trimming the history: %w", err)
 		}
@@ -129,7 +129,7 @@ func (t *Tx) CommitSecret(userRef int64, kind string, s NewSecret) error {
 // off the work list.
 func (t *Tx) ChangedElsewhere(userRef int64, kind string, job int64) error {
 	_, err := t.exec(`INSERT INTO credentials (user_ref, kind, job, version) VALUES (?1, ?2, ?3, 1)
-		ON CONFLICT (user_ref, kind) DO UPDATE SET job = ?3, version = version + 1`, userRef, kind, job)
+		ON CONFLICT (user_ref, kind) DO UPDATE SET job = ?3, version = credentials.version + 1`, userRef, kind, job)
 	if err != nil {
 		return fmt.Errorf("noting the %s: %w", kind, err)
 	}

@@ -14,8 +14,8 @@ const Erased = "(erased)"
 // that user id where the user is gone.
 func (t *Tx) JobsAbout(id int64, userID string) ([]*Job, error) {
 	var jobs []*Job
-	err := t.jobs("SELECT "+jobColumns+` FROM jobs WHERE id IN (SELECT job FROM items WHERE ? <> 0 AND user_ref = ? OR user_id = ?) ORDER BY id`,
-		[]any{id, id, userID}, func(j *Job) error { c := *j; jobs = append(jobs, &c); return nil })
+	err := t.jobs("SELECT "+jobColumns+` FROM jobs WHERE id IN (SELECT job FROM items WHERE user_ref = ?1 AND ?1 <> 0 OR user_id = ?2) ORDER BY id`,
+		[]any{id, userID}, func(j *Job) error { c := *j; jobs = append(jobs, &c); return nil })
 	return jobs, err
 }
 
@@ -63,11 +63,11 @@ func (t *Tx) EraseUser(u *user.User) error {
 
 func (t *Tx) eraseFromJob(j *Job, u *user.User) error {
 	_, err := t.exec(`UPDATE legs SET value = NULL, body = NULL WHERE job = ?1 AND seq IN
-		(SELECT seq FROM items WHERE job = ?1 AND (?2 <> 0 AND user_ref = ?2 OR user_id = ?3))`, j.ID, u.ID, u.UserID)
+		(SELECT seq FROM items WHERE job = ?1 AND (user_ref = ?2 AND ?2 <> 0 OR user_id = ?3))`, j.ID, u.ID, u.UserID)
 	if err != nil {
 		return err
 	}
-	_, err = t.exec("UPDATE items SET user_id = ?4, user_ref = NULL, detail = '' WHERE job = ?1 AND (?2 <> 0 AND user_ref = ?2 OR user_id = ?3)", j.ID, u.ID, u.UserID, Erased)
+	_, err = t.exec("UPDATE items SET user_id = ?4, user_ref = NULL, detail = '' WHERE job = ?1 AND (user_ref = ?2 AND ?2 <> 0 OR user_id = ?3)", j.ID, u.ID, u.UserID, Erased)
 	if err != nil {
 		return err
 	}

@@ -168,11 +168,28 @@ func (w *sqlWriter) compare(column string, op user.Op, text string) {
 	case user.BeginsWith:
 		w.prefix(column, text)
 	case user.Contains:
-		// Through the narrow index, not the wide table, where there is one.
-		w.add("users.id IN (SELECT id FROM users WHERE instr("+column+", ?) > 0)", text)
+		w.narrow(func() { w.add(w.tx.dialect.contains(column), text) })
 	case user.EndsWith:
-		w.add("users.id IN (SELECT id FROM users WHERE substr("+column+", ?) = ?)", -utf8.RuneCountInString(text), text)
+		ends, args := w.tx.dialect.endsWith(column, text)
+		w.narrow(func() { w.add(ends, args...) })
 	}
+}
+
+// narrow writes conditions of which one is enough, each for an index of its
+// own: SQLite reads that instead of the wide table if it is told to.
+func (w *sqlWriter) narrow(conditions ...func()) {
+	begin, or := "users.id IN (SELECT id FROM users WHERE ", " UNION ALL SELECT id FROM users WHERE "
+	if w.tx.dialect == postgres {
+		begin, or = "(", " OR "
+	}
+	for i, condition := range conditions {
+		if i > 0 {
+			begin = or
+		}
+		w.add(begin)
+		condition()
+	}
+	w.add(")")
 }
 
 // prefix selects by a range, which an index serves and in which no character
@@ -224,13 +241,12 @@ func (w *sqlWriter) department(c *user.Condition) {
 		if c.Op == user.EndsWith || c.Op == user.IsExactly {
 			inside += "\n"
 		}
+		inText := func() { w.add(w.tx.dialect.contains("department_f"), inside) }
 		if inside[0] != '\n' {
-			w.add("users.id IN (SELECT id FROM users WHERE instr(department_f, ?) > 0)", inside)
+			w.narrow(inText)
 			return
 		}
-		w.add("users.id IN (SELECT id FROM users WHERE ")
-		w.prefix("department_f", inside)
-		w.add(" UNION ALL SELECT id FROM users WHERE departments > 1 AND instr(department_f, ?) > 0)", inside)
+		w.narrow(func() { w.prefix("department_f", inside) }, func() { w.add("departments > 1 AND "); inText() })
 	})
 }
 

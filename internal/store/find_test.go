@@ -3,23 +3,12 @@ package store
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"testing"
 
 	"github.com/dirpin/dirpin/internal/user"
 	"pgregory.net/rapid"
 )
-
-func open(t testing.TB) *Store {
-	t.Helper()
-	s, err := Open(context.Background(), Options{Path: filepath.Join(t.TempDir(), "dirpin.db")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close() })
-	return s
-}
 
 // genText draws text that has made somebody's matching wrong before.
 func genText() *rapid.Generator[string] {
@@ -71,76 +60,80 @@ func genQuery(depth int) *rapid.Generator[*user.Query] {
 
 // The matcher defines what a query means; SQL must select the same users.
 func TestFindAgreesWithMatcher(t *testing.T) {
-	s := open(t)
-	ctx := context.Background()
-	if err := s.Write(ctx, func(tx *Tx) error {
-		_, err := tx.exec("INSERT INTO agreements (name) VALUES ('corp'), ('Öst  2')")
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
-	rapid.Check(t, func(t *rapid.T) {
-		n := rapid.IntRange(1, 8).Draw(t, "users")
-		users := make([]*user.User, n)
-		err := s.Write(ctx, func(tx *Tx) error {
-			if _, err := tx.exec("DELETE FROM users"); err != nil {
-				return err
-			}
-			for i := range users {
-				users[i] = genUser(i).Draw(t, "user")
-				if err := tx.AddUser(users[i]); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
+	each(t, func(t *testing.T, open opener) {
+		s := open(t, nil)
+		ctx := context.Background()
+		if err := s.Write(ctx, func(tx *Tx) error {
+			_, err := tx.exec("INSERT INTO agreements (name) VALUES ('corp'), ('Öst  2')")
+			return err
+		}); err != nil {
 			t.Fatal(err)
 		}
-		for range 10 {
-			q := genQuery(2).Draw(t, "query")
-			m := q.Matcher()
-			var want, got []string
-			for _, u := range users {
-				if m.Match(u) {
-					want = append(want, u.UserID)
+		rapid.Check(t, func(t *rapid.T) {
+			n := rapid.IntRange(1, 8).Draw(t, "users")
+			users := make([]*user.User, n)
+			err := s.Write(ctx, func(tx *Tx) error {
+				if _, err := tx.exec("DELETE FROM users"); err != nil {
+					return err
 				}
-			}
-			err := s.Read(ctx, func(tx *Tx) error {
-				return tx.Find(q, func(u *user.User) error { got = append(got, u.UserID); return nil })
+				for i := range users {
+					users[i] = genUser(i).Draw(t, "user")
+					if err := tx.AddUser(users[i]); err != nil {
+						return err
+					}
+				}
+				return nil
 			})
 			if err != nil {
 				t.Fatal(err)
 			}
-			slices.Sort(got)
-			slices.Sort(want)
-			if !slices.Equal(got, want) {
-				t.Fatalf("SQL selects %q, the matcher %q", got, want)
+			for range 10 {
+				q := genQuery(2).Draw(t, "query")
+				m := q.Matcher()
+				var want, got []string
+				for _, u := range users {
+					if m.Match(u) {
+						want = append(want, u.UserID)
+					}
+				}
+				err := s.Read(ctx, func(tx *Tx) error {
+					return tx.Find(q, func(u *user.User) error { got = append(got, u.UserID); return nil })
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				slices.Sort(got)
+				slices.Sort(want)
+				if !slices.Equal(got, want) {
+					t.Fatalf("SQL selects %q, the matcher %q", got, want)
+				}
 			}
-		}
+		})
 	})
 }
 
 func TestUserComesBackAsStored(t *testing.T) {
-	s := open(t)
-	ctx := context.Background()
-	for i, departments := range [][]string{nil, {"12"}, {"12", "Sales, EMEA"}, {"[odd"}, {""}} {
-		u := user.User{UserID: fmt.Sprint("JSmith", i), FirstName: "Jörg", LastName: "De  Smet", Departments: departments, Status: user.Local, Language: "nl"}
-		if err := s.Write(ctx, func(tx *Tx) error { return tx.AddUser(&u) }); err != nil {
-			t.Fatal(err)
-		}
-		err := s.Read(ctx, func(tx *Tx) error {
-			got, err := tx.User(fmt.Sprint(" jsmith", i))
+	each(t, func(t *testing.T, open opener) {
+		s := open(t, nil)
+		ctx := context.Background()
+		for i, departments := range [][]string{nil, {"12"}, {"12", "Sales, EMEA"}, {"[odd"}, {""}} {
+			u := user.User{UserID: fmt.Sprint("JSmith", i), FirstName: "Jörg", LastName: "De  Smet", Departments: departments, Status: user.Local, Language: "nl"}
+			if err := s.Write(ctx, func(tx *Tx) error { return tx.AddUser(&u) }); err != nil {
+				t.Fatal(err)
+			}
+			err := s.Read(ctx, func(tx *Tx) error {
+				got, err := tx.User(fmt.Sprint(" jsmith", i))
+				if err != nil {
+					return err
+				}
+				if got.UserID != u.UserID || !slices.Equal(got.Departments, departments) || got.ID != u.ID || got.LastName != "De  Smet" {
+					t.Errorf("stored %+v, got %+v", u, got)
+				}
+				return nil
+			})
 			if err != nil {
-				return err
+				t.Fatal(err)
 			}
-			if got.UserID != u.UserID || !slices.Equal(got.Departments, departments) || got.ID != u.ID || got.LastName != "De  Smet" {
-				t.Errorf("stored %+v, got %+v", u, got)
-			}
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
 		}
-	}
+	})
 }

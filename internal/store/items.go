@@ -96,7 +96,7 @@ func (t *Tx) DropItems(job int64, limit int) (bool, error) {
 		}
 	}
 	var left int
-	if err := t.row("SELECT count(*) FROM (SELECT 1 FROM items WHERE job = ? LIMIT 1)", job).Scan(&left); err != nil {
+	if err := t.row("SELECT count(*) FROM (SELECT 1 FROM items WHERE job = ? LIMIT 1) found", job).Scan(&left); err != nil {
 		return false, err
 	}
 	if left > 0 {

@@ -408,7 +408,7 @@ func (t *Tx) List(job int64, name string) ([]byte, error) {
 
 // LogJob adds a line to a job's log.
 func (t *Tx) LogJob(job int64, text string) error {
-	_, err := t.exec("INSERT INTO job_log (job, n, at, text) SELECT ?1, coalesce(max(n), 0) + 1, ?2, ?3 FROM job_log WHERE job = ?1",
+	_, err := t.exec("INSERT INTO job_log (job, n, at, text) VALUES (?1, (SELECT coalesce(max(n), 0) + 1 FROM job_log WHERE job = ?1), ?2, ?3)",
 		job, t.now, strings.ToValidUTF8(text, "\uFFFD"))
 	return err
 }

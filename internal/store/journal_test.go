@@ -15,19 +15,6 @@ import (
 	"github.com/dirpin/dirpin/internal/user"
 )
 
-// clock is a time that tests move.
-type clock struct{ now time.Time }
-
-func openAt(t testing.TB, c *clock) *Store {
-	t.Helper()
-	s, err := Open(context.Background(), Options{Path: filepath.Join(t.TempDir(), "dirpin.db"), Now: func() time.Time { return c.now }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close() })
-	return s
-}
-
 func write(t testing.TB, s *Store, fn func(*Tx) error) {
 	t.Helper()
 	if err := s.Write(context.Background(), fn); err != nil {
@@ -62,130 +49,134 @@ func addUser(t testing.TB, s *Store, id string) int64 {
 }
 
 func TestOneItemOfAUserIsInFlight(t *testing.T) {
-	c := &clock{time.Date(2026, 11, 24, 2, 0, 0, 0, time.UTC)}
-	s := openAt(t, c)
-	ref := addUser(t, s, "jdoe")
-	first, second := addJob(t, s, ref), addJob(t, s, ref)
-	one := &Journalled{UserRef: ref, Job: first, Seq: 1, Kind: PIN, RequestID: "one", System: "vm", Body: []byte("sealed")}
-	two := &Journalled{UserRef: ref, Job: second, Seq: 1, Kind: PIN, RequestID: "two", System: "vm"}
-	claimed := func(what string, j *Journalled) *ClaimedError {
-		t.Helper()
-		var e *ClaimedError
-		err := s.Write(context.Background(), func(tx *Tx) error {
-			if err := tx.Free(ref, ""); !errors.As(err, &e) {
-				t.Errorf("%s: the user is free (%v)", what, err)
+	each(t, func(t *testing.T, open opener) {
+		c := &clock{time.Date(2026, 11, 24, 2, 0, 0, 0, time.UTC)}
+		s := open(t, c)
+		ref := addUser(t, s, "jdoe")
+		first, second := addJob(t, s, ref), addJob(t, s, ref)
+		one := &Journalled{UserRef: ref, Job: first, Seq: 1, Kind: PIN, RequestID: "one", System: "vm", Body: []byte("sealed")}
+		two := &Journalled{UserRef: ref, Job: second, Seq: 1, Kind: PIN, RequestID: "two", System: "vm"}
+		claimed := func(what string, j *Journalled) *ClaimedError {
+			t.Helper()
+			var e *ClaimedError
+			err := s.Write(context.Background(), func(tx *Tx) error {
+				if err := tx.Free(ref, ""); !errors.As(err, &e) {
+					t.Errorf("%s: the user is free (%v)", what, err)
+				}
+				return tx.Journal(j)
+			})
+			if !errors.As(err, &e) {
+				t.Fatalf("%s: got %v", what, err)
 			}
-			return tx.Journal(j)
+			return e
+		}
+		write(t, s, func(tx *Tx) error { return tx.Journal(one) })
+		if e := claimed("in flight", two); e.Job != first || !e.Until.IsZero() {
+			t.Errorf("in flight: %+v", e)
+		}
+		write(t, s, func(tx *Tx) error {
+			todo, err := tx.ToDo(first, 0, 1, 10)
+			if err == nil && (len(todo) != 1 || todo[0].Sent == nil || todo[0].Sent.RequestID != "one" || string(todo[0].Sent.Body) != "sealed") {
+				t.Errorf("what is in flight reads as %+v", todo)
+			}
+			pending, pushing, err2 := tx.CountOpen(first)
+			if pending != 0 || pushing != 1 {
+				t.Errorf("%d pending, %d pushing", pending, pushing)
+			}
+			return errors.Join(err, err2)
 		})
-		if !errors.As(err, &e) {
-			t.Fatalf("%s: got %v", what, err)
+		if err := s.Write(context.Background(), func(tx *Tx) error { return tx.RemoveUser(ref) }); !errors.Is(err, ErrInFlight) {
+			t.Errorf("a user in flight was removed: %v", err)
 		}
-		return e
-	}
-	write(t, s, func(tx *Tx) error { return tx.Journal(one) })
-	if e := claimed("in flight", two); e.Job != first || !e.Until.IsZero() {
-		t.Errorf("in flight: %+v", e)
-	}
-	write(t, s, func(tx *Tx) error {
-		todo, err := tx.ToDo(first, 0, 1, 10)
-		if err == nil && (len(todo) != 1 || todo[0].Sent == nil || todo[0].Sent.RequestID != "one" || string(todo[0].Sent.Body) != "sealed") {
-			t.Errorf("what is in flight reads as %+v", todo)
+		// The answer was lost: nobody else before 20 s have passed, but the same
+		// request.
+		write(t, s, func(tx *Tx) error { return tx.Quarantine(one, tx.Now().Add(20*time.Second)) })
+		if e := claimed("quarantine", two); !e.Until.Equal(c.now.Add(20 * time.Second)) {
+			t.Errorf("quarantine: %+v", e)
 		}
-		pending, pushing, err2 := tx.CountOpen(first)
-		if pending != 0 || pushing != 1 {
-			t.Errorf("%d pending, %d pushing", pending, pushing)
-		}
-		return errors.Join(err, err2)
-	})
-	if err := s.Write(context.Background(), func(tx *Tx) error { return tx.RemoveUser(ref) }); !errors.Is(err, ErrInFlight) {
-		t.Errorf("a user in flight was removed: %v", err)
-	}
-	// The answer was lost: nobody else before 20 s have passed, but the same
-	// request.
-	write(t, s, func(tx *Tx) error { return tx.Quarantine(one, tx.Now().Add(20*time.Second)) })
-	if e := claimed("quarantine", two); !e.Until.Equal(c.now.Add(20 * time.Second)) {
-		t.Errorf("quarantine: %+v", e)
-	}
-	write(t, s, func(tx *Tx) error { return tx.Journal(one) })
-	write(t, s, func(tx *Tx) error { return tx.Quarantine(one, tx.Now().Add(20*time.Second)) })
-	c.now = c.now.Add(20 * time.Second)
-	write(t, s, func(tx *Tx) error { return tx.Journal(two) })
-	write(t, s, func(tx *Tx) error { return tx.Unjournal(two) })
-	write(t, s, func(tx *Tx) error {
-		if n, err := tx.InFlight(ref); err != nil || n != 0 {
-			t.Errorf("in flight after it was given back: %d, %v", n, err)
-		}
-		todo, err := tx.ToDo(second, 0, 1, 10)
-		if err == nil && (todo[0].Sent != nil || todo[0].Legs[0].RequestID != "two") {
-			t.Errorf("given back as %+v", todo[0])
-		}
-		return err
+		write(t, s, func(tx *Tx) error { return tx.Journal(one) })
+		write(t, s, func(tx *Tx) error { return tx.Quarantine(one, tx.Now().Add(20*time.Second)) })
+		c.now = c.now.Add(20 * time.Second)
+		write(t, s, func(tx *Tx) error { return tx.Journal(two) })
+		write(t, s, func(tx *Tx) error { return tx.Unjournal(two) })
+		write(t, s, func(tx *Tx) error {
+			if n, err := tx.InFlight(ref); err != nil || n != 0 {
+				t.Errorf("in flight after it was given back: %d, %v", n, err)
+			}
+			todo, err := tx.ToDo(second, 0, 1, 10)
+			if err == nil && (todo[0].Sent != nil || todo[0].Legs[0].RequestID != "two") {
+				t.Errorf("given back as %+v", todo[0])
+			}
+			return err
+		})
 	})
 }
 
 func TestResultsAreWrittenOnceAndTogether(t *testing.T) {
-	s := open(t)
-	var refs []int64
-	for i := range 150 { // more than one statement takes
-		refs = append(refs, addUser(t, s, "u"+string(rune('A'+i%26))+time.Duration(i).String()))
-	}
-	job := addJob(t, s, refs...)
-	results := func() *Results {
-		r := NewResults(job)
-		for i, ref := range refs {
-			leg := Leg{Kind: PIN, Result: outcome.Updated, Code: outcome.OK, System: "vm"}
-			if i == 7 {
-				leg = Leg{Kind: PIN, Result: outcome.Failed, Code: outcome.VoicemailTimeout, System: "vm", RequestID: "seven", Body: []byte("sealed"), Attempts: 3, Lost: 2}
+	each(t, func(t *testing.T, open opener) {
+		s := open(t, nil)
+		var refs []int64
+		for i := range 150 { // more than one statement takes
+			refs = append(refs, addUser(t, s, "u"+string(rune('A'+i%26))+time.Duration(i).String()))
+		}
+		job := addJob(t, s, refs...)
+		results := func() *Results {
+			r := NewResults(job)
+			for i, ref := range refs {
+				leg := Leg{Kind: PIN, Result: outcome.Updated, Code: outcome.OK, System: "vm"}
+				if i == 7 {
+					leg = Leg{Kind: PIN, Result: outcome.Failed, Code: outcome.VoicemailTimeout, System: "vm", RequestID: "seven", Body: []byte("sealed"), Attempts: 3, Lost: 2}
+				}
+				r.Leg(int64(i+1), &leg)
+				r.Item(&Item{Seq: int64(i + 1), Result: leg.Result, Code: leg.Code, Status: "local"})
+				r.Settled(ref)
 			}
-			r.Leg(int64(i+1), &leg)
-			r.Item(&Item{Seq: int64(i + 1), Result: leg.Result, Code: leg.Code, Status: "local"})
-			r.Settled(ref)
+			return r
 		}
-		return r
-	}
-	write(t, s, func(tx *Tx) error {
-		for i, ref := range refs {
-			if err := tx.Journal(&Journalled{UserRef: ref, Job: job, Seq: int64(i + 1), Kind: PIN, RequestID: "r" + time.Duration(i).String()}); err != nil {
-				return err
+		write(t, s, func(tx *Tx) error {
+			for i, ref := range refs {
+				if err := tx.Journal(&Journalled{UserRef: ref, Job: job, Seq: int64(i + 1), Kind: PIN, RequestID: "r" + time.Duration(i).String()}); err != nil {
+					return err
+				}
 			}
-		}
-		return tx.WriteResults(results())
-	})
-	write(t, s, func(tx *Tx) error {
-		codes, err := tx.CodeCounts(job)
-		if codes[outcome.OK] != 149 || codes[outcome.VoicemailTimeout] != 1 {
-			t.Errorf("codes %v", codes)
-		}
-		if pending, pushing, _ := tx.CountOpen(job); pending+pushing != 0 {
-			t.Errorf("%d pending and %d pushing are left", pending, pushing)
-		}
-		return err
-	})
-	// A second result of an item is nobody's to write.
-	if err := s.Write(context.Background(), func(tx *Tx) error { return tx.WriteResults(results()) }); !errors.Is(err, ErrStale) {
-		t.Errorf("a second result: %v", err)
-	}
-	// What was lost is kept for a retry, and for nobody else.
-	by := addJob(t, s)
-	write(t, s, func(tx *Tx) error {
-		if n, err := tx.MarkRetried(job, by); n != 1 || err != nil {
-			t.Errorf("%d items were handed on, %v", n, err)
-		}
-		if n, err := tx.MarkRetried(job, by); n != 0 || err != nil {
-			t.Errorf("%d items were handed on twice, %v", n, err)
-		}
-		n := 0
-		err := tx.RetriedItems(job, by, func(it *Retried) error {
-			n++
-			if l := it.Legs[0]; it.Seq != 8 || it.User == nil || l.RequestID != "seven" || string(l.Body) != "sealed" || l.Lost != 2 {
-				t.Errorf("retried: %+v", it)
-			}
-			return nil
+			return tx.WriteResults(results())
 		})
-		if n != 1 {
-			t.Errorf("%d items are retried", n)
+		write(t, s, func(tx *Tx) error {
+			codes, err := tx.CodeCounts(job)
+			if codes[outcome.OK] != 149 || codes[outcome.VoicemailTimeout] != 1 {
+				t.Errorf("codes %v", codes)
+			}
+			if pending, pushing, _ := tx.CountOpen(job); pending+pushing != 0 {
+				t.Errorf("%d pending and %d pushing are left", pending, pushing)
+			}
+			return err
+		})
+		// A second result of an item is nobody's to write.
+		if err := s.Write(context.Background(), func(tx *Tx) error { return tx.WriteResults(results()) }); !errors.Is(err, ErrStale) {
+			t.Errorf("a second result: %v", err)
 		}
-		return err
+		// What was lost is kept for a retry, and for nobody else.
+		by := addJob(t, s)
+		write(t, s, func(tx *Tx) error {
+			if n, err := tx.MarkRetried(job, by); n != 1 || err != nil {
+				t.Errorf("%d items were handed on, %v", n, err)
+			}
+			if n, err := tx.MarkRetried(job, by); n != 0 || err != nil {
+				t.Errorf("%d items were handed on twice, %v", n, err)
+			}
+			n := 0
+			err := tx.RetriedItems(job, by, func(it *Retried) error {
+				n++
+				if l := it.Legs[0]; it.Seq != 8 || it.User == nil || l.RequestID != "seven" || string(l.Body) != "sealed" || l.Lost != 2 {
+					t.Errorf("retried: %+v", it)
+				}
+				return nil
+			})
+			if n != 1 {
+				t.Errorf("%d items are retried", n)
+			}
+			return err
+		})
 	})
 }
 

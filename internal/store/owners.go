@@ -40,7 +40,7 @@ func (t *Tx) Beat(owner string) error {
 		return err
 	}
 	if has > schemaVersion {
-		return &NewerError{Path: t.path, Has: has, Can: schemaVersion}
+		return &NewerError{Path: t.name, Has: has, Can: schemaVersion}
 	}
 	return nil
 }
@@ -49,7 +49,7 @@ func (t *Tx) Beat(owner string) error {
 // or a batch, of which only the ID is known.
 func (t *Tx) Owners() ([]Owner, error) {
 	rows, err := t.rows(`SELECT id, host, pid, keys, started, beat FROM owners
-		UNION ALL SELECT owner, '', 0, '', 0, 0 FROM (SELECT owner FROM batches WHERE owner <> '' UNION SELECT owner FROM jobs WHERE owner <> '')
+		UNION ALL SELECT owner, '', 0, '', 0, 0 FROM (SELECT owner FROM batches WHERE owner <> '' UNION SELECT owner FROM jobs WHERE owner <> '') working
 			WHERE owner NOT IN (SELECT id FROM owners)`)
 	if err != nil {
 		return nil, err

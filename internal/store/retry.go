@@ -22,7 +22,7 @@ func (t *Tx) MarkRetried(job, by int64) (int64, error) {
 // Retries says what became of the failed and not-run items of a job: how many
 // have no successor, and the last job that took some; 0: none did.
 func (t *Tx) Retries(job int64) (left, last int64, err error) {
-	err = t.row("SELECT coalesce(sum(retried_by = 0), 0), coalesce(max(retried_by), 0) FROM items WHERE job = ? AND "+retriable, job).Scan(&left, &last)
+	err = t.row("SELECT count(*) FILTER (WHERE retried_by = 0), coalesce(max(retried_by), 0) FROM items WHERE job = ? AND "+retriable, job).Scan(&left, &last)
 	return left, last, err
 }
 

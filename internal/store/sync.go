@@ -217,7 +217,7 @@ func (t *Tx) SyncTally(agreement string, since time.Time, enough int) (roster.Ta
 		return y, err
 	}
 	if enough == 0 {
-		err := t.row("SELECT count(*), coalesce(sum(status = ?), 0) FROM users WHERE agreement = ?", string(user.Active), agreement).Scan(&y.Total, &y.Active)
+		err := t.row("SELECT count(*), count(*) FILTER (WHERE status = ?) FROM users WHERE agreement = ?", string(user.Active), agreement).Scan(&y.Total, &y.Active)
 		return y, err
 	}
 	for _, counts := range []map[roster.Measure]int{y.Pending, y.Applied} {
@@ -225,7 +225,7 @@ func (t *Tx) SyncTally(agreement string, since time.Time, enough int) (roster.Ta
 			enough += 200 * n
 		}
 	}
-	err = t.row("SELECT count(*) FROM (SELECT 1 FROM users WHERE agreement = ? AND status = ? LIMIT ?)", agreement, string(user.Active), enough).Scan(&y.Active)
+	err = t.row("SELECT count(*) FROM (SELECT 1 FROM users WHERE agreement = ? AND status = ? LIMIT ?) found", agreement, string(user.Active), enough).Scan(&y.Active)
 	y.Total = y.Active
 	return y, err
 }

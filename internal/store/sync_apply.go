@@ -176,7 +176,7 @@ func (t *Tx) LinkManagers() (dangling int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("linking managers: %w", err)
 	}
-	if err := t.row("SELECT coalesce(sum(status <> 'local' AND manager_dn IS NOT NULL AND manager_f = ''), 0) FROM users WHERE manager_dirty").Scan(&dangling); err != nil {
+	if err := t.row("SELECT count(*) FROM users WHERE manager_dirty AND status <> 'local' AND manager_dn IS NOT NULL AND manager_f = ''").Scan(&dangling); err != nil {
 		return 0, err
 	}
 	_, err = t.exec("UPDATE users SET manager_dirty = FALSE WHERE manager_dirty")

@@ -89,7 +89,7 @@ func (t *Tx) SyncSetContainers(agreement string, all []roster.Container) error {
 		return err
 	}
 	for _, c := range all {
-		if _, err := t.exec("INSERT INTO containers (agreement, entry_key, dn_norm) VALUES (?,?,?) ON CONFLICT DO UPDATE SET dn_norm = excluded.dn_norm", agreement, c.Key, c.DNNorm); err != nil {
+		if _, err := t.exec("INSERT INTO containers (agreement, entry_key, dn_norm) VALUES (?,?,?) ON CONFLICT (agreement, entry_key) DO UPDATE SET dn_norm = excluded.dn_norm", agreement, c.Key, c.DNNorm); err != nil {
 			return err
 		}
 	}
@@ -125,7 +125,7 @@ func (t *Tx) SyncSample(agreement string, n int) ([]roster.Person, error) {
 // SyncAtLeast tells whether the agreement has so many users.
 func (t *Tx) SyncAtLeast(agreement string, n int) (bool, error) {
 	var found int
-	err := t.row("SELECT count(*) FROM (SELECT 1 FROM users WHERE agreement = ? LIMIT ?)", agreement, n).Scan(&found)
+	err := t.row("SELECT count(*) FROM (SELECT 1 FROM users WHERE agreement = ? LIMIT ?) found", agreement, n).Scan(&found)
 	return found >= n, err
 }
 
@@ -142,7 +142,7 @@ func (t *Tx) SyncObserve(agreement string, by time.Duration) error {
 // it still, whose name is returned.
 func (t *Tx) SyncLease(name, holder string, now, until time.Time) (other string, err error) {
 	n, err := t.exec(`INSERT INTO leases (name, holder, expires_at) VALUES (?,?,?)
-		ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, expires_at = excluded.expires_at WHERE holder = excluded.holder OR expires_at <= ?`,
+		ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, expires_at = excluded.expires_at WHERE leases.holder = excluded.holder OR leases.expires_at <= ?`,
 		name, holder, milli(until), milli(now))
 	if err != nil || n > 0 {
 		return "", err

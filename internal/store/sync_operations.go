@@ -55,8 +55,8 @@ func (t *Tx) SyncRename(from, to string) error {
 // those whose entries name it.
 func (t *Tx) SyncDetach(agreement string, id int64) (n int64, err error) {
 	return t.exec(`UPDATE users SET status = ?, inactive_reason = '', agreement = '', entry_key = NULL, dn = '', manager_dn = NULL, manager_key = NULL,
-		manager_dirty = FALSE, content_hash = 0, absent_ms = 0, expires_at = 0, changed_at = ? WHERE agreement = ? AND (? = 0 OR id = ?)`,
-		string(user.Local), t.now, agreement, id, id)
+		manager_dirty = FALSE, content_hash = 0, absent_ms = 0, expires_at = 0, changed_at = ? WHERE agreement = ? AND (id = ?4 OR ?4 = 0)`,
+		string(user.Local), t.now, agreement, id)
 }
 
 // SyncDrop removes all users of the agreement, with their credentials.

@@ -69,7 +69,7 @@ func (t *Tx) markNaming(people []roster.Person) error {
 const (
 	syncColumns = writtenColumns + ", dn_norm, manager_dn, content_hash, absent_ms, expires_at, manager_key, manager_dirty"
 	syncInsert  = "INSERT INTO users (" + syncColumns + ", manager, manager_f) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
-	syncUpdate  = "UPDATE users SET (" + syncColumns + ") = (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?, CASE WHEN manager_dn IS ? THEN manager_key END, TRUE) WHERE id = ?"
+	syncUpdate  = "UPDATE users SET (" + syncColumns + ") = (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?, CASE WHEN manager_dn IS NOT DISTINCT FROM ? THEN manager_key END, TRUE) WHERE id = ?"
 )
 
 // syncPutOne writes one person. A new one gets its manager if that is among the
@@ -121,7 +121,7 @@ func (t *Tx) bosses(agreement string, people []roster.Person) (map[string]manage
 			dns = append(dns, dn)
 		}
 	}
-	err := t.rowsIn("SELECT dn_norm, user_id, user_id_f, coalesce(entry_key, '') FROM users WHERE +agreement = ?1 AND user_id_f IS NOT NULL AND dn_norm IN ", " ORDER BY id DESC",
+	err := t.rowsIn("SELECT dn_norm, user_id, user_id_f, coalesce(entry_key, '') FROM users WHERE agreement || '' = ?1 AND user_id_f IS NOT NULL AND dn_norm IN ", " ORDER BY id DESC",
 		agreement, dns, func(r rowScanner) error {
 			var dn string
 			var m manager

@@ -6,11 +6,12 @@ import (
 	"errors"
 )
 
-// writer is the one connection that writes: SQLite allows no more of them, and
-// its statements stay prepared for as long as it lives.
+// writer is where one after another writes. On SQLite it is one connection, no
+// more of them are allowed, whose statements stay prepared for as long as it
+// lives.
 type writer struct {
 	db   *sql.DB
-	conn *sql.Conn
+	conn *sql.Conn     // SQLite's
 	turn chan struct{} // holds one token while nobody writes
 	st   map[string]*sql.Stmt
 }
@@ -32,7 +33,7 @@ func openWriter(ctx context.Context, dsn string, prepare func(context.Context, *
 	}
 	db.SetMaxOpenConns(1)
 	db.SetConnMaxIdleTime(0)
-	w := &writer{db: db, turn: make(chan struct{}, 1), st: make(map[string]*sql.Stmt)}
+	w := newWriter(db)
 	if err = prepare(ctx, db); err == nil {
 		w.conn, err = db.Conn(ctx)
 	}
@@ -40,8 +41,13 @@ func openWriter(ctx context.Context, dsn string, prepare func(context.Context, *
 		db.Close()
 		return nil, err
 	}
-	w.turn <- struct{}{}
 	return w, nil
+}
+
+func newWriter(db *sql.DB) *writer {
+	w := &writer{db: db, turn: make(chan struct{}, 1), st: make(map[string]*sql.Stmt)}
+	w.turn <- struct{}{}
+	return w
 }
 
 // errClosed says that the store was closed.
@@ -91,5 +97,9 @@ func (w *writer) close() error {
 	}
 	close(w.turn)
 	w.forget()
-	return errors.Join(w.conn.Close(), w.db.Close())
+	var err error
+	if w.conn != nil {
+		err = w.conn.Close()
+	}
+	return errors.Join(err, w.db.Close())
 }

@@ -1,0 +1,77 @@
+package store
+
+import (
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// dialect is how a database wants to be spoken to, where the two do not agree.
+// Queries are written once, with ? or ?1 for what they are given; the package
+// documentation says what else they keep to.
+type dialect uint8
+
+const (
+	sqlite dialect = iota
+	postgres
+)
+
+// sql is the text of a query as the database takes it.
+func (d dialect) sql(query string) string {
+	if d == sqlite || !strings.Contains(query, "?") {
+		return query
+	}
+	return numbered(query)
+}
+
+// numbered writes ? as $1, $2 … and ?3 as $3, outside of texts.
+func numbered(query string) string {
+	var b strings.Builder
+	b.Grow(len(query) + 64)
+	last := 0
+	for i := 0; i < len(query); i++ {
+		switch c := query[i]; c {
+		case '\'', '"':
+			end := strings.IndexByte(query[i+1:], c)
+			if end < 0 {
+				end = len(query) - i - 2
+			}
+			b.WriteString(query[i : i+end+2])
+			i += end + 1
+		case '?':
+			n := i + 1
+			for n < len(query) && query[n] >= '0' && query[n] <= '9' {
+				n++
+			}
+			number := last + 1
+			if n > i+1 {
+				number, _ = strconv.Atoi(query[i+1 : n]) // digits
+			}
+			last = max(last, number)
+			b.WriteByte('$')
+			b.WriteString(strconv.Itoa(number))
+			i = n - 1
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+// contains is the condition that a column contains a text.
+func (d dialect) contains(column string) string {
+	if d == postgres {
+		return "strpos(" + column + ", ?) > 0"
+	}
+	return "instr(" + column + ", ?) > 0"
+}
+
+// endsWith is the condition that a column ends with a text, and what it is
+// given.
+func (d dialect) endsWith(column, text string) (string, []any) {
+	n := utf8.RuneCountInString(text)
+	if d == postgres {
+		return "right(" + column + ", ?) = ?", []any{n, text}
+	}
+	return "substr(" + column + ", ?) = ?", []any{-n, text}
+}
