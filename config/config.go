@@ -223,7 +223,10 @@ type Mail struct {
 }
 
 // HTTP is where the console, the API, metrics and health listen.
-type HTTP struct{ Listen string }
+type HTTP struct {
+	Listen       string
+	MetricsToken Secret // zero: the file metrics.token in the state folder, which serve makes
+}
 
 // Keep says how long things are kept; 0: for ever.
 type Keep struct {

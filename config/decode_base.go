@@ -152,7 +152,7 @@ func isMailDomain(s string) bool {
 }
 
 func (d *decoder) http(n *strictyaml.Node, cfg *Config) {
-	m := d.Mapping(n, "listen")
+	m := d.Mapping(n, "listen", "metrics_token")
 	if m == nil {
 		return
 	}
@@ -168,6 +168,7 @@ func (d *decoder) http(n *strictyaml.Node, cfg *Config) {
 			d.Fault(listen, "listen: without TLS only a loopback address is served, such as 127.0.0.1:8765; put a proxy with TLS before it")
 		}
 	}
+	d.secret(m.Get("metrics_token"), &c.MetricsToken)
 	cfg.HTTP = c
 }
 

@@ -30,7 +30,8 @@ func rootSchema() schema {
 			"allow":  textOrList("addresses and domains (@example.com) that mail may go to"),
 		}), "server", "from"),
 		"http": required(object("Console, API, metrics and health; off when absent.", schema{
-			"listen": text("a loopback address, such as 127.0.0.1:8765"),
+			"listen":        text("a loopback address, such as 127.0.0.1:8765"),
+			"metrics_token": secretRef("what /metrics asks for; default: the file metrics.token in state_dir, made at the first start"),
 		}), "listen"),
 		"keep": object("How long things are kept.", schema{
 			"jobs":     withDefault(duration("jobs and their items"), "365d"),

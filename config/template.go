@@ -187,7 +187,8 @@ watch:
 # An example:
 #mail: {server: "smtp://mail:587", tls: required, from: dirpin@example.com, allow: ["@example.com"]}
 
-# The console, the API, metrics and health; off when left out. An example:
+# Metrics (for whoever has the token in metrics.token), health; off when left out.
+# An example:
 #http: {listen: "127.0.0.1:8765"}
 
 #keep: {jobs: 365d, reports: 365d, accepted: 90d, rejected: 7d}

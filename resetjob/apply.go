@@ -34,6 +34,8 @@ func (r *runner) apply(g *group) {
 	r.ready = without(r.ready, gone)
 	for _, w := range g.finished {
 		r.done(w)
+		_, code, _ := combine(w.vs)
+		r.env.ended(code, 1)
 	}
 	for w, until := range g.waiting {
 		wait := until.Sub(r.env.Store.Now()) // of a clock that may be set meanwhile
@@ -44,6 +46,8 @@ func (r *runner) apply(g *group) {
 	for _, w := range g.settled {
 		if w.kept != nil {
 			r.keep(w)
+		} else if w.outcome != nil && w.outcome.Denied {
+			w.system.Recorded()
 		}
 	}
 	for _, w := range g.again {
@@ -144,11 +148,29 @@ func deniedEnding(s *voicemail.System) ending {
 
 // readLatches stops the systems that have denied somebody before, and lets
 // those go whose latch was lifted since.
+//
+// A denial that another job has just met is not on record yet: it stays, and is
+// recorded here if that job could not.
 func (r *runner) readLatches(ctx context.Context) error {
 	for s := range r.lanes {
-		s.Allow()
+		message := s.Unrecorded()
+		if message == "" {
+			continue
+		}
+		err := r.env.Store.Write(ctx, func(tx *store.Tx) error {
+			return tx.SetLatch(store.Latch{System: s.Name(), Fingerprint: s.Fingerprint(), Message: message})
+		})
+		if err != nil {
+			return err
+		}
+		s.Recorded()
 	}
-	return r.env.Store.Read(ctx, r.latch)
+	return r.env.Store.Read(ctx, func(tx *store.Tx) error {
+		for s := range r.lanes {
+			s.Lift()
+		}
+		return r.latch(tx)
+	})
 }
 
 // latch stops the systems that have denied others meanwhile.

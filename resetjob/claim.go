@@ -35,7 +35,7 @@ func (g *group) claim(tx *store.Tx, w *work) error {
 		}
 		return g.finish(tx, w)
 	}
-	if !r.room(v.system) || r.lanes[v.system].ahead+g.ahead[v.system] >= 2*cap(r.lanes[v.system].slots) {
+	if !r.room(v.system) || r.lanes[v.system].ahead+g.ahead[v.system] >= r.lanes[v.system].slots.Ahead() {
 		w.system = v.system
 		return errFull
 	}

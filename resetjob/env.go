@@ -7,6 +7,7 @@ import (
 	"github.com/dirpin/dirpin/config"
 	"github.com/dirpin/dirpin/internal/credential"
 	"github.com/dirpin/dirpin/internal/incarnation"
+	"github.com/dirpin/dirpin/internal/outcome"
 	"github.com/dirpin/dirpin/internal/store"
 	"github.com/dirpin/dirpin/internal/voicemail"
 )
@@ -29,12 +30,16 @@ type Env struct {
 
 	// Doorbell is told, in the transaction that makes it so, that a job can be
 	// worked on (Run): it waits in the queue, or has ended and needs its report.
-	// Its error undoes the transaction. Nil: whoever looks finds it (Workable).
+	// Its error undoes the transaction. Nil: whoever looks finds it (store.Tx.Open).
 	Doorbell func(tx *store.Tx, job int64) error
 
 	// TakeTurns lets Run return a *TurnError where an earlier job has users of
 	// this one left to change; else both run, and wait for each other user by user.
 	TakeTurns bool
+
+	// Ended is told how many items have ended with which code, after that was
+	// written. May be nil.
+	Ended func(outcome.Code, int64)
 
 	// Step is told before and after each step that a kill could part, by the
 	// names in DESIGN.md, on whatever goroutine takes it. Tests die in it; nil
@@ -42,13 +47,19 @@ type Env struct {
 	Step func(name string)
 }
 
-// systems returns everything that legs are pushed to.
-func (e *Env) systems() []*voicemail.System {
+// Systems returns everything that legs are pushed to.
+func (e *Env) Systems() []*voicemail.System {
 	all := slices.Clone(e.Router.Systems())
 	for _, d := range e.Directories {
 		all = append(all, d)
 	}
 	return all
+}
+
+func (e *Env) ended(code outcome.Code, n int64) {
+	if e.Ended != nil && n > 0 {
+		e.Ended(code, n)
+	}
 }
 
 func (e *Env) step(name string) {

@@ -185,7 +185,7 @@ func (r *runner) rooms() (left map[*voicemail.System]int, most int) {
 	left = make(map[*voicemail.System]int, len(r.lanes))
 	for s, l := range r.lanes {
 		if r.room(s) && !l.gaveUp {
-			left[s] = 2*cap(l.slots) - l.ahead
+			left[s] = l.slots.Ahead() - l.ahead
 			most += left[s]
 		}
 		if !s.NeedsPush() || l.gaveUp {

@@ -13,20 +13,20 @@ import (
 
 // lane is the way of a job's legs to one system.
 type lane struct {
-	slots  chan struct{} // those that are on the wire
-	ahead  int           // journalled and not answered
-	paused time.Time     // until
-	since  time.Time     // when it began to be paused; zero: it is not
-	gaveUp bool          // it was paused for longer than pause_max
+	slots  *voicemail.Slots // those that are on the wire, of all jobs
+	ahead  int              // journalled and not answered
+	paused time.Time        // until
+	since  time.Time        // when it began to be paused; zero: it is not
+	gaveUp bool             // it was paused for longer than pause_max
 }
 
-func newLane(s *voicemail.System) *lane { return &lane{slots: make(chan struct{}, s.Concurrency())} }
+func newLane(s *voicemail.System) *lane { return &lane{slots: s.Slots()} }
 
 // room tells whether one more may be journalled ahead of the wire: twice the
 // concurrency, so that few are in doubt after a kill.
 func (r *runner) room(s *voicemail.System) bool {
 	l := r.lanes[s]
-	return l == nil || l.gaveUp || l.ahead < 2*cap(l.slots) && !l.paused.After(time.Now())
+	return l == nil || l.gaveUp || l.ahead < l.slots.Ahead() && !l.paused.After(time.Now())
 }
 
 // push sends a journalled leg on its way. It comes back through r.pushed.
@@ -65,6 +65,7 @@ func (r *runner) gotPushed(w *work) {
 	l.ahead--
 	if w.kept == nil && w.outcome.Attempts > w.prior.Attempts {
 		l.paused, l.since = time.Time{}, time.Time{}
+		r.still = false
 	}
 	r.settled = append(r.settled, w)
 }
@@ -160,7 +161,7 @@ func (r *runner) giveUp(w *work, why string) {
 
 // answering ends the pause when nothing is paused any more.
 func (r *runner) answering() {
-	if r.pause == "" || !r.roomAt.IsZero() {
+	if r.pause == "" || !r.roomAt.IsZero() || r.still {
 		return
 	}
 	for _, l := range r.lanes {
@@ -218,12 +219,12 @@ func (r *runner) starved() bool {
 }
 
 func (r *runner) report() {
-	if r.progress == nil {
+	if r.shift.Progress == nil {
 		return
 	}
 	p := Progress{Counts: r.counts, Paused: r.pause}
 	if p.Paused == "" && r.waiting > 0 && r.inFlight == 0 {
 		p.Paused = fmt.Sprintf("%d users are being changed by another job, or were a moment ago (dirpin jobs list): waiting; if that job was cut, run its file or cancel it", r.waiting)
 	}
-	r.progress(p)
+	r.shift.Progress(p)
 }

@@ -158,7 +158,20 @@ func (w *world) startFile(file, at string, nth int) *process {
 }
 
 func (p *process) runJob(ctx context.Context, id int64) error {
-	j, err := p.env.Run(ctx, id, nil)
+	var s Shift
+	if p.shifts {
+		s = Shift{Leave: true, Budget: 3 * time.Second, Alive: func() {}}
+	}
+	j, err := p.env.Work(ctx, id, s)
+	for later := new(ShiftError); errors.As(err, &later) && ctx.Err() == nil && !p.isDead(); {
+		p.w.say("%s has ended a shift: %v", p.name, err)
+		select {
+		case <-ctx.Done():
+		case <-p.dead:
+		case <-time.After(time.Until(later.Until)):
+		}
+		j, err = p.env.Work(ctx, id, s)
+	}
 	if err == nil && !p.isDead() {
 		p.w.say("job %d is %s: %+v", j.ID, j.State, j.Counts)
 	}

@@ -29,6 +29,7 @@ type process struct {
 	mu     sync.Mutex
 	killed bool
 	over   bool // it leaves in order
+	shifts bool // it works as the daemon does: in shifts, and on whatever job
 
 	unlocked bool // somebody has removed its lock
 
@@ -52,7 +53,7 @@ func (w *world) start(what, dieAt string, nth int, enter bool, do func(context.C
 	ctx, cancel := context.WithCancel(context.Background())
 	w.mu.Lock()
 	p := &process{w: w, name: fmt.Sprintf("P%d", len(w.processes)+1), cfg: w.config(), ring: w.ring, cancel: cancel, done: make(chan struct{}), dead: make(chan struct{}),
-		steps: make(map[string]int), dieAt: dieAt, dieNth: nth, started: time.Now(), last: make(map[string]time.Time), out: make(map[string]int)}
+		steps: make(map[string]int), dieAt: dieAt, dieNth: nth, started: time.Now(), last: make(map[string]time.Time), out: make(map[string]int), shifts: len(w.processes)%2 == 1}
 	w.processes = append(w.processes, p)
 	doom := ""
 	if dieAt != "" {

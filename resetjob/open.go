@@ -16,8 +16,10 @@ import (
 const (
 	openChunk = 10_000 // items a transaction: a tenth of a second, in which nobody else writes
 	askChunk  = 500    // users whose history is read by one query
-	batchSize = 500    // items a batch
 )
+
+// BatchSize is how many items a batch has: a job of no more fits one.
+const BatchSize = 500
 
 // selection streams whom a job selects with what is to become of each, in
 // chunks: memory does not grow with their number.
@@ -280,8 +282,8 @@ func (e *Env) open(ctx context.Context, l *loaded, progress func(int64)) error {
 		return fmt.Errorf("opening job %d: %w", l.job.ID, err)
 	}
 	return e.Store.Write(ctx, func(tx *store.Tx) error {
-		for n, first := int64(1), int64(1); first <= w.seq; n, first = n+1, first+batchSize {
-			if err := tx.AddBatch(store.Batch{Job: l.job.ID, N: n, First: first, Last: min(first+batchSize-1, w.seq)}); err != nil {
+		for n, first := int64(1), int64(1); first <= w.seq; n, first = n+1, first+BatchSize {
+			if err := tx.AddBatch(store.Batch{Job: l.job.ID, N: n, First: first, Last: min(first+BatchSize-1, w.seq)}); err != nil {
 				return err
 			}
 		}

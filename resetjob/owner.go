@@ -60,13 +60,9 @@ func NewOwner(ctx context.Context, s *store.Store, ring *credential.Ring) (*Owne
 		return nil, fmt.Errorf("locking %s: %w", path, errors.Join(err, errNotLocked))
 	}
 	host, _ := os.Hostname() // for people
-	var keys []string
-	for _, k := range ring.Keys() {
-		keys = append(keys, k.ID)
-	}
 	before := time.Now()
 	err = s.Write(ctx, func(tx *store.Tx) error {
-		return tx.AddOwner(store.Owner{ID: o.ID, Host: host, PID: os.Getpid(), Keys: strings.Join(keys, ",")})
+		return tx.AddOwner(store.Owner{ID: o.ID, Host: host, PID: os.Getpid(), Keys: keyIDs(ring)})
 	})
 	if err != nil {
 		return nil, errors.Join(err, os.Remove(path), o.lock.Close())
@@ -74,6 +70,19 @@ func NewOwner(ctx context.Context, s *store.Store, ring *credential.Ring) (*Owne
 	o.beat = before
 	o.done.Go(o.live)
 	return o, nil
+}
+
+// SetKeys tells others that this process has the keys of another ring now.
+func (o *Owner) SetKeys(ctx context.Context, ring *credential.Ring) error {
+	return o.store.Write(ctx, func(tx *store.Tx) error { return tx.SetOwnerKeys(o.ID, keyIDs(ring)) })
+}
+
+func keyIDs(ring *credential.Ring) string {
+	var keys []string
+	for _, k := range ring.Keys() {
+		keys = append(keys, k.ID)
+	}
+	return strings.Join(keys, ",")
 }
 
 var errNotLocked = errors.New("the lock is taken")

@@ -27,7 +27,7 @@ const restoredRest = 5 * time.Minute
 // that it was sent to.
 func (e *Env) longestRest() time.Duration {
 	longest := restoredRest
-	for _, s := range e.systems() {
+	for _, s := range e.Systems() {
 		longest = max(longest, rest(s))
 	}
 	return longest

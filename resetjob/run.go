@@ -61,15 +61,21 @@ func (e *Env) Unfinished(ctx context.Context, fingerprint []byte) (*store.Job, e
 // on where it stood. Its error is a *HeldError or an *InterruptedError where the
 // job is well but not done.
 func (e *Env) Run(ctx context.Context, id int64, progress func(Progress)) (*store.Job, error) {
+	return e.Work(ctx, id, Shift{Progress: progress})
+}
+
+// Work is Run for one shift: its error is a *ShiftError too, or what Begin has
+// returned, where the job goes on with another one.
+func (e *Env) Work(ctx context.Context, id int64, shift Shift) (*store.Job, error) {
 	l, err := e.take(ctx, id)
 	if err != nil {
 		return nil, err
 	}
 	defer e.Store.Write(context.WithoutCancel(ctx), func(tx *store.Tx) error { return tx.DisownJob(id, e.Owner.ID) })
 	if l.job.State.Ended() {
-		err = e.settleCut(ctx, l, progress)
+		err = e.settleCut(ctx, l, shift)
 	} else {
-		err = e.work(ctx, l, progress)
+		err = e.work(ctx, l, shift)
 	}
 	if err2 := e.advance(context.WithoutCancel(ctx)); err == nil {
 		err = err2
@@ -82,7 +88,7 @@ func (e *Env) Run(ctx context.Context, id int64, progress func(Progress)) (*stor
 
 // settleCut brings the items of an ended job to their results that an earlier
 // run was cut at: nobody else of the job is changed any more.
-func (e *Env) settleCut(ctx context.Context, l *loaded, progress func(Progress)) error {
+func (e *Env) settleCut(ctx context.Context, l *loaded, shift Shift) error {
 	var pushing int64
 	err := e.Store.Write(context.WithoutCancel(ctx), func(tx *store.Tx) error {
 		j, err := tx.Job(l.job.ID)
@@ -98,10 +104,13 @@ func (e *Env) settleCut(ctx context.Context, l *loaded, progress func(Progress))
 	if err != nil || pushing == 0 {
 		return err
 	}
-	r := e.newRunner(l, progress)
+	r := e.newRunner(l, shift)
 	r.settling = true
 	if err := r.run(ctx); err != nil {
 		return fmt.Errorf("settling job %d: %w", l.job.ID, err)
+	}
+	if shift := new(ShiftError); errors.As(r.end.why, &shift) {
+		return shift
 	}
 	if r.end.why != nil {
 		return &InterruptedError{Job: l.job.ID, Left: pushing, Of: l.job.Counts.Selected}
@@ -130,7 +139,7 @@ func (e *Env) take(ctx context.Context, id int64) (*loaded, error) {
 }
 
 // work brings every item to its result.
-func (e *Env) work(ctx context.Context, l *loaded, progress func(Progress)) error {
+func (e *Env) work(ctx context.Context, l *loaded, shift Shift) error {
 	if l.job.State == store.Held {
 		return e.heldBy(l, l.job.Reason, l.job.HeldCount)
 	}
@@ -139,8 +148,11 @@ func (e *Env) work(ctx context.Context, l *loaded, progress func(Progress)) erro
 			return err
 		}
 		err := e.open(ctx, l, func(n int64) {
-			if progress != nil {
-				progress(Progress{Counts: store.Counts{Selected: n}})
+			if shift.Alive != nil {
+				shift.Alive()
+			}
+			if shift.Progress != nil {
+				shift.Progress(Progress{Counts: store.Counts{Selected: n}})
 			}
 		})
 		if ctx.Err() != nil {
@@ -156,21 +168,26 @@ func (e *Env) work(ctx context.Context, l *loaded, progress func(Progress)) erro
 	if err := e.guard(ctx, l); err != nil {
 		return err
 	}
+	if shift.Begin != nil && l.job.Started.IsZero() && !l.job.State.Ended() {
+		if err := shift.Begin(ctx, l.job); err != nil {
+			return err
+		}
+	}
 	if err := e.turn(ctx, l); err != nil {
 		return err
 	}
 	if err := e.start(ctx, l); err != nil || l.job.State == store.Cancelled {
 		return err
 	}
-	r := e.newRunner(l, progress)
+	r := e.newRunner(l, shift)
 	if err := r.run(ctx); err != nil {
 		return fmt.Errorf("running job %d: %w", l.job.ID, err)
 	}
-	if err := e.conclude(ctx, l, r.end); err != nil {
+	if err := e.conclude(ctx, l, r.end, shift); err != nil {
 		return err
 	}
 	// A stop leaves what an earlier run was cut at.
-	return e.settleCut(ctx, l, progress)
+	return e.settleCut(ctx, l, shift)
 }
 
 // ready asks, before anybody is selected, whether the job can run at all; where
@@ -222,9 +239,14 @@ func (e *Env) turn(ctx context.Context, l *loaded) error {
 	if !e.TakeTurns {
 		return nil
 	}
-	var earlier int64
+	// A short job does not wait for a long one: whom it changes the other leaves
+	// alone.
+	var earlier, most int64
+	if l.job.Counts.Selected <= BatchSize {
+		most = BatchSize
+	}
 	err := e.Store.Read(ctx, func(tx *store.Tx) (err error) {
-		earlier, err = tx.Earlier(l.job.ID)
+		earlier, err = tx.Earlier(l.job.ID, most)
 		return err
 	})
 	if err != nil || earlier == 0 {
@@ -303,11 +325,14 @@ func (e *Env) heldBy(l *loaded, guard string, count int64) *HeldError {
 	return &HeldError{Job: l.job.ID, Reason: describeHold(l.job, l.def, e.Config, guard, count)}
 }
 
-// start moves the job to running, unless it was cancelled meanwhile.
+// start moves the job to running, unless it was cancelled meanwhile. One that
+// was left while it was paused stays so until something is answered.
 func (e *Env) start(ctx context.Context, l *loaded) error {
 	return e.Store.Write(ctx, func(tx *store.Tx) error {
-		from := []store.State{store.Queued, store.Running, store.Paused}
-		moved, err := tx.MoveJob(l.job.ID, from, store.Running, "")
+		if s, _, err := tx.JobState(l.job.ID); err != nil || s == store.Paused {
+			return err
+		}
+		moved, err := tx.MoveJob(l.job.ID, []store.State{store.Queued, store.Running}, store.Running, "")
 		if err != nil {
 			return err
 		}
@@ -328,7 +353,7 @@ func (e *Env) start(ctx context.Context, l *loaded) error {
 }
 
 // conclude moves the job to the state in which the runner left it.
-func (e *Env) conclude(ctx context.Context, l *loaded, end ending) error {
+func (e *Env) conclude(ctx context.Context, l *loaded, end ending, shift Shift) error {
 	var result error
 	err := e.Store.Write(context.WithoutCancel(ctx), func(tx *store.Tx) error {
 		pending, pushing, err := tx.CountOpen(l.job.ID)
@@ -363,12 +388,14 @@ func (e *Env) conclude(ctx context.Context, l *loaded, end ending) error {
 			_, err = tx.MoveJob(l.job.ID, active, store.Stopped, end.text)
 		case end.state == store.Cancelled:
 			_, err = tx.EndPending(l.job.ID, end.code)
+		case pending+pushing > 0 && errors.As(end.why, new(*ShiftError)):
+			result = end.why
 		case pending+pushing > 0:
 			result = &InterruptedError{Job: job.ID, Left: pending + pushing, Of: job.Counts.Selected}
 			if err := tx.LogJob(l.job.ID, fmt.Sprintf("interrupted: %d of %d users are left", pending+pushing, job.Counts.Selected)); err != nil {
 				return err
 			}
-			_, err = tx.MoveJob(l.job.ID, active, store.Queued, "interrupted before it was done")
+			_, err = tx.MoveJob(l.job.ID, active, store.Queued, shift.stopped())
 		default:
 			err = e.concludeDone(tx, l.job.ID, active)
 		}

@@ -53,12 +53,14 @@ type runner struct {
 
 	settling bool // the job has ended: only what was cut is settled
 	end      ending
-	progress func(Progress)
+	shift    Shift
+	began    time.Time
 	counts   store.Counts
 	firsts   map[int64]int64 // of jobs that have changed somebody: the first of their chain
 	accepted int64           // by a voicemail system, since this run began
 	noBox    int64
 	pause    string    // why nothing goes on; "": it does
+	still    bool      // the pause is of the shift before, and nothing was answered since
 	waiting  int       // users whom something else keeps for now
 	roomAt   time.Time // when to look again whether the disk has room; zero: it has
 	checked  time.Time // when the disk was looked at last
@@ -86,17 +88,22 @@ type Progress struct {
 	Paused string // why nothing is pushed at the moment; "": it is
 }
 
-// hashAhead is how many items are hashed ahead of those that are journalled.
-const hashAhead = 64
+const (
+	hashAhead  = 64 // items are hashed ahead of those that are journalled
+	probeAhead = 2  // while the job is paused
+)
 
-func (e *Env) newRunner(l *loaded, progress func(Progress)) *runner {
+func (e *Env) newRunner(l *loaded, shift Shift) *runner {
 	r := &runner{env: e, job: l.job, def: l.def, key: l.key, given: l.given,
 		notes: make(chan *noting), ended: make(chan struct{}),
 		judge:   e.newJudge(l),
 		limit:   int64(e.limits(l.def, l.folder).MaxFailures),
-		batches: make(map[int64]*hand), lanes: make(map[*voicemail.System]*lane), progress: progress, counts: l.job.Counts}
+		batches: make(map[int64]*hand), lanes: make(map[*voicemail.System]*lane), shift: shift, began: time.Now(), counts: l.job.Counts}
+	if l.job.State == store.Paused {
+		r.pause, r.still = l.job.Reason, true
+	}
 	buffer := hashAhead
-	for _, s := range e.systems() {
+	for _, s := range e.Systems() {
 		r.lanes[s] = newLane(s)
 		buffer += 2 * s.Concurrency()
 	}
@@ -118,6 +125,10 @@ func (r *runner) run(ctx context.Context) error {
 				r.hashed <- w
 			}
 		})
+	}
+	for _, l := range r.lanes {
+		l.slots.Join()
+		defer l.slots.Leave()
 	}
 	pushes, stop := context.WithCancel(ctx)
 	defer stop()
@@ -168,7 +179,9 @@ func (r *runner) loop(ctx context.Context) error {
 			return err
 		}
 		r.again()
+		r.endShift()
 		r.advance(ctx)
+		r.alive()
 	}
 }
 
@@ -202,14 +215,21 @@ func (r *runner) idle() bool {
 
 // fetch keeps the hashing workers busy.
 func (r *runner) fetch() error {
-	for !r.stopping() && !r.drained && r.hashing+len(r.ready) <= cap(r.hash)/2 {
+	for !r.stopping() && !r.drained {
+		most := cap(r.hash)
+		if r.still {
+			most = probeAhead // who is asked whether it goes on
+		}
+		if r.hashing+len(r.ready) > most/2 {
+			return nil
+		}
 		if r.cursor == nil {
 			if err := r.claimBatch(); err != nil || r.drained {
 				return err
 			}
 		}
 		var todo []store.ToDo
-		want := cap(r.hash) - r.hashing - len(r.ready)
+		want := most - r.hashing - len(r.ready)
 		err := r.env.Store.Read(context.Background(), func(tx *store.Tx) (err error) {
 			todo, err = tx.ToDo(r.job.ID, r.cursor.after, r.cursor.Last, want)
 			return err
@@ -326,8 +346,25 @@ func (r *runner) claimable() bool {
 	return false
 }
 
-// nextTime returns when something that rests is to be tried again.
+// nextTime returns when to look again, whatever has come back until then.
 func (r *runner) nextTime() (time.Time, bool) {
+	next, ok := r.wakes()
+	sooner := func(d time.Duration) {
+		if t := time.Now().Add(d); !ok || t.Before(next) {
+			next, ok = t, true
+		}
+	}
+	if r.pause != "" { // said again and again, so that nobody thinks it hangs
+		sooner(time.Second)
+	}
+	if r.shift.Alive != nil {
+		sooner(aliveEvery)
+	}
+	return next, ok
+}
+
+// wakes returns when something that rests is to be tried again.
+func (r *runner) wakes() (time.Time, bool) {
 	var next time.Time
 	sooner := func(t time.Time) {
 		if next.IsZero() || t.Before(next) {
@@ -359,9 +396,6 @@ func (r *runner) nextTime() (time.Time, bool) {
 		if !r.roomAt.IsZero() {
 			sooner(r.roomAt)
 		}
-	}
-	if r.pause != "" { // said again and again, so that nobody thinks it hangs
-		sooner(now.Add(time.Second))
 	}
 	return next, !next.IsZero()
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/dirpin/dirpin/config"
+	"github.com/dirpin/dirpin/internal/store"
 	"github.com/dirpin/dirpin/ldapsync"
 	"github.com/spf13/cobra"
 )
@@ -32,6 +33,9 @@ type agreementJSON struct {
 	Inactive  int    `json:"inactive"`
 	Pending   int    `json:"pending"`
 	Refused   int    `json:"refused"`
+	Error     string `json:"error"`         // of the service's last try; "": it went well
+	Since     string `json:"failing_since"` // the first of the tries that failed
+	Failures  int    `json:"failures"`      // in a row
 }
 
 func newAgreementsListCommand(a *app) *cobra.Command {
@@ -56,13 +60,31 @@ func runAgreementsList(ctx context.Context, a *app, s *session) error {
 		}
 	}
 	slices.SortFunc(known, func(x, y ldapsync.Known) int { return strings.Compare(x.Name, y.Name) })
+	failing := make(map[string]store.SyncState)
+	err = s.store.Read(ctx, func(tx *store.Tx) error {
+		all, err := tx.SyncStates()
+		for _, st := range all {
+			if st.Error != "" {
+				failing[st.Agreement] = st
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
 	enc := json.NewEncoder(a.out)
 	var t *table
 	if !a.json {
-		t = newTable(a.out, "Agreement", "State", "Kind", "Base", "Last complete answer", "From", "Active", "Inactive", "Pending", "Refused")
+		t = newTable(a.out, "Agreement", "State", "Kind", "Base", "Last complete answer", "From", "Active", "Inactive", "Pending", "Refused", "Trouble")
 	}
 	for _, k := range known {
-		v := agreementJSON{k.Name, "orphaned", k.Kind, "", k.Server, stamp(k.CompletedAt), k.Active, k.Inactive, k.Pending, k.Refused}
+		v := agreementJSON{k.Name, "orphaned", k.Kind, "", k.Server, stamp(k.CompletedAt), k.Active, k.Inactive, k.Pending, k.Refused, "", "", 0}
+		trouble := ""
+		if f, ok := failing[k.Name]; ok {
+			v.Error, v.Since, v.Failures = f.Error, stamp(f.Since), f.Failures
+			trouble = fmt.Sprintf("%d tries failed since %s: %s", f.Failures, v.Since, f.Error)
+		}
 		if i := slices.IndexFunc(s.cfg.Agreements, func(c config.Agreement) bool { return c.Name == k.Name }); i >= 0 {
 			if v.State, v.Base = "configured", s.cfg.Agreements[i].Base; v.Completed == "" {
 				v.State = "never synchronized"
@@ -72,7 +94,7 @@ func runAgreementsList(ctx context.Context, a *app, s *session) error {
 			enc.Encode(v)
 			continue
 		}
-		t.row(v.Name, v.State, v.Kind, v.Base, v.Completed, v.Server, fmt.Sprint(v.Active), fmt.Sprint(v.Inactive), fmt.Sprint(v.Pending), fmt.Sprint(v.Refused))
+		t.row(v.Name, v.State, v.Kind, v.Base, v.Completed, v.Server, fmt.Sprint(v.Active), fmt.Sprint(v.Inactive), fmt.Sprint(v.Pending), fmt.Sprint(v.Refused), printable(trouble))
 	}
 	if t == nil {
 		return nil

@@ -95,13 +95,20 @@ func (a *app) router(s *session) (*voicemail.Router, error) {
 		if err != nil {
 			return nil, err
 		}
-		sys, err := voicemail.New(v, voicemail.Options{Secret: key, Fingerprint: latchFingerprint(s.ring, v, key), Log: a.log})
+		sys, err := voicemail.New(v, voicemail.Options{Secret: key, Fingerprint: latchFingerprint(s.ring, v, key), Log: a.log, Observe: a.observed(v.Name)})
 		if err != nil {
 			return nil, err
 		}
 		systems = append(systems, sys)
 	}
 	return voicemail.NewRouter(systems...), nil
+}
+
+func (a *app) observed(system string) func(voicemail.Answer, time.Duration) {
+	if a.observe == nil {
+		return nil
+	}
+	return a.observe(system)
 }
 
 // voicemailSecret reads what a system is asked with: the secret of a hook, or
@@ -137,7 +144,7 @@ func (a *app) directories(s *session) (map[string]*voicemail.System, error) {
 			}
 		}
 		fingerprint := latchFingerprint(s.ring, &config.Voicemail{Name: ag.Name, URL: strings.Join(ag.Servers, " "), CAFile: ag.CAFile, User: b.DN}, password)
-		systems[ag.Name] = writeback.System(ag, password, fingerprint, a.log)
+		systems[ag.Name] = writeback.System(ag, password, fingerprint, a.log, a.observed(writeback.Name(ag.Name)))
 	}
 	return systems, nil
 }

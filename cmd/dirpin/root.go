@@ -9,11 +9,13 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/dirpin/dirpin/config"
 	"github.com/dirpin/dirpin/internal/credential"
 	"github.com/dirpin/dirpin/internal/store"
 	"github.com/dirpin/dirpin/internal/strictyaml"
+	"github.com/dirpin/dirpin/internal/voicemail"
 	"github.com/spf13/cobra"
 )
 
@@ -32,6 +34,7 @@ type app struct {
 	quiet    bool
 	logLevel string
 	log      *slog.Logger
+	observe  func(system string) func(voicemail.Answer, time.Duration) // is told of attempts; nil: nobody is
 }
 
 // execute runs one command line and returns its exit code.
@@ -106,7 +109,7 @@ The configuration is --config, else $DIRPIN_CONFIG, else ` + defaultConfig() + `
 	f.BoolVar(&a.quiet, "quiet", false, "print no progress")
 	f.StringVar(&a.logLevel, "log-level", "", "debug, info, warn or error")
 	root.AddCommand(
-		newInitCommand(a), newCheckCommand(a), newSyncCommand(a), newAgreementsCommand(a), newFindCommand(a),
+		newInitCommand(a), newCheckCommand(a), newServeCommand(a), newSyncCommand(a), newAgreementsCommand(a), newFindCommand(a),
 		newRunCommand(a), newExplainCommand(a), newUsersCommand(a), newJobsCommand(a),
 		newVerifyCommand(a), newDoctorCommand(a), newKeysCommand(a), newSealCommand(a), newSchemaCommand(a),
 		newDemoCommand(a), newVersionCommand(a),
@@ -206,12 +209,9 @@ func (a *app) withSession(ctx context.Context, fn func(*session) error) error {
 	if err != nil {
 		return err
 	}
-	if cfg.Store.URL != "" {
-		return usagef("%s: store: PostgreSQL is not built into this version yet; leave store out for SQLite", a.configPath())
-	}
-	s, err := store.Open(ctx, store.Options{Path: cfg.Store.SQLite})
+	s, err := a.openStore(ctx, cfg)
 	if err != nil {
-		return storeError(err)
+		return err
 	}
 	defer s.Close()
 	if checkKeys(ctx, s, ring, cfg) != nil {
@@ -226,6 +226,15 @@ func (a *app) withSession(ctx context.Context, fn func(*session) error) error {
 	return fn(&session{cfg, ring, s})
 }
 
+// openStore opens the database of a configuration.
+func (a *app) openStore(ctx context.Context, cfg *config.Config) (*store.Store, error) {
+	if cfg.Store.URL != "" {
+		return nil, usagef("%s: store: PostgreSQL is not built into this version yet; leave store out for SQLite", a.configPath())
+	}
+	s, err := store.Open(ctx, store.Options{Path: cfg.Store.SQLite})
+	return s, storeError(err)
+}
+
 // withStore is withSession for commands that need the store alone.
 func (a *app) withStore(ctx context.Context, fn func(*store.Store) error) error {
 	return a.withSession(ctx, func(s *session) error { return fn(s.store) })
@@ -233,6 +242,9 @@ func (a *app) withStore(ctx context.Context, fn func(*store.Store) error) error 
 
 // storeError gives errors of opening the database their code.
 func storeError(err error) error {
+	if err == nil {
+		return nil
+	}
 	var newer *store.NewerError
 	switch {
 	case errors.As(err, &newer):

@@ -62,8 +62,12 @@ func (t *Tx) setMeta(name, value string) error {
 }
 
 // ReasonRestored is the reason of a job that is held because the database was
-// restored.
-const ReasonRestored = "restored"
+// restored, ReasonInterrupted that of one whose command was told to stop: it waits
+// until somebody gives the command again.
+const (
+	ReasonRestored    = "restored"
+	ReasonInterrupted = "interrupted before it was done"
+)
 
 // restoredDetail is shown for users whose push a restored database had open.
 const restoredDetail = "the database was restored while this push was open: what the mailbox holds is not known, and the request is not sent again"

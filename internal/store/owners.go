@@ -24,6 +24,12 @@ func (t *Tx) AddOwner(o Owner) error {
 	return nil
 }
 
+// SetOwnerKeys notes the ids of the keys that a process has.
+func (t *Tx) SetOwnerKeys(owner, keys string) error {
+	_, err := t.exec("UPDATE owners SET keys = ? WHERE id = ?", keys, owner)
+	return err
+}
+
 // Beat says that the owner lives, and tells whether it may go on: its row is
 // gone once somebody took it for dead, and an upgraded database is a newer
 // program's.

@@ -113,31 +113,13 @@ func (t *Tx) ReplaceList(job int64, name string, sealed []byte) error {
 	return t.AddList(job, name, sealed)
 }
 
-// Workable returns the jobs that nobody works on and that can be worked on: those
-// in the queue, and those that have ended and have no report yet. The oldest
-// comes first.
-func (t *Tx) Workable() ([]int64, error) {
-	rows, err := t.rows(`SELECT id FROM jobs WHERE owner = '' AND stage <> 'closed' AND state NOT IN ('scheduled', 'held') ORDER BY id`)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var ids []int64
-	for rows.Next() {
-		var id int64
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		ids = append(ids, id)
-	}
-	return ids, rows.Err()
-}
-
 // Earlier returns an earlier job that has a user of this one left to change, or
-// is about to say whether it has; 0 for none. A held one keeps nobody waiting.
-func (t *Tx) Earlier(id int64) (int64, error) {
-	rows, err := t.rows(`SELECT id, stage FROM jobs WHERE id < ? AND (state IN ('running', 'paused') OR state = 'queued' AND (owner <> '' OR stage = 'open'))
-		AND stage <> 'closed' ORDER BY id`, id)
+// is about to say whether it has; 0 for none. A held one keeps nobody waiting,
+// nor one that somebody has stopped, nor one about more than most users, where
+// most is not 0.
+func (t *Tx) Earlier(id, most int64) (int64, error) {
+	rows, err := t.rows(`SELECT id, stage FROM jobs WHERE id < ?1 AND (state IN ('running', 'paused') OR state = 'queued' AND (owner <> '' OR stage = 'open'))
+		AND stage <> 'closed' AND reason <> ?2 AND (?3 = 0 OR selected <= ?3) ORDER BY id`, id, ReasonInterrupted, most)
 	if err != nil {
 		return 0, err
 	}

@@ -10,6 +10,7 @@ import (
 // more of them are allowed, whose statements stay prepared for as long as it
 // lives.
 type writer struct {
+	dsn  string
 	db   *sql.DB
 	conn *sql.Conn     // SQLite's
 	turn chan struct{} // holds one token while nobody writes
@@ -34,6 +35,7 @@ func openWriter(ctx context.Context, dsn string, prepare func(context.Context, *
 	db.SetMaxOpenConns(1)
 	db.SetConnMaxIdleTime(0)
 	w := newWriter(db)
+	w.dsn = dsn
 	if err = prepare(ctx, db); err == nil {
 		w.conn, err = db.Conn(ctx)
 	}

@@ -35,6 +35,7 @@ type Options struct {
 	Now         func() time.Time
 	Environ     []string                               // of dirpin; exec passes some of it on
 	Jitter      func(most time.Duration) time.Duration // a random duration from 0 to most
+	Observe     func(Answer, time.Duration)            // is told of every attempt and how long it took
 }
 
 func (o Options) withDefaults() Options {
@@ -49,6 +50,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Jitter == nil {
 		o.Jitter = jitter
+	}
+	if o.Observe == nil {
+		o.Observe = func(Answer, time.Duration) {}
 	}
 	return o
 }

@@ -24,6 +24,7 @@ const (
 type gate struct {
 	mu     sync.Mutex
 	denied string        // what was said; "": not denied
+	onFile bool          // that is on record
 	before time.Time     // paused until
 	reason string        // of the pause
 	trip   bool          // the breaker is open: the canary is its probe
@@ -167,15 +168,45 @@ func (g *gate) deny(message string) (change string) {
 	if g.denied != "" {
 		return ""
 	}
-	g.denied, g.proven = message, false
+	g.denied, g.onFile, g.proven = message, false, false
 	return "it denies us: stopped"
 }
 
-// set denies, or allows where denied is "".
-func (g *gate) set(denied string) {
+// refuse is deny for who does not hold the gate.
+func (g *gate) refuse(message string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.denied, g.proven = denied, false
+	g.deny(message)
+}
+
+// set denies, or allows where denied is "".
+func (g *gate) set(denied string, onFile bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.denied, g.onFile, g.proven = denied, onFile, false
+}
+
+func (g *gate) record() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.onFile = true
+}
+
+func (g *gate) unrecorded() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.onFile {
+		return ""
+	}
+	return g.denied
+}
+
+func (g *gate) lift() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.denied != "" && g.onFile {
+		g.denied, g.proven = "", false
+	}
 }
 
 // await waits for the canary, or returns ErrStopped at the end of ctx.

@@ -57,7 +57,9 @@ type System struct {
 	conn   Connector // nil: type none
 	gate   gate
 	rate   *rate.Limiter
+	slots  *Slots
 	log    *slog.Logger
+	tell   func(Answer, time.Duration)
 	jitter func(time.Duration) time.Duration
 }
 
@@ -85,7 +87,7 @@ func NewWith(cfg *config.Voicemail, conn Connector, opt Options) *System {
 		name: cfg.Name, kind: cfg.Type, serves: query.Matcher(),
 		commitsWithoutMailbox: cfg.NoMailbox == "commit", timeout: cfg.Timeout, retries: cfg.Retries,
 		pauseMax: cfg.PauseMax, concurrency: max(1, cfg.Concurrency), fingerprint: opt.Fingerprint, directory: opt.Directory,
-		conn: conn, rate: rate.NewLimiter(limit, 1), jitter: opt.Jitter,
+		conn: conn, rate: rate.NewLimiter(limit, 1), slots: NewSlots(max(1, cfg.Concurrency)), jitter: opt.Jitter, tell: opt.Observe,
 		log: opt.Log.With("voicemail", cfg.Name),
 	}
 }
@@ -110,6 +112,13 @@ func (s *System) PauseMax() time.Duration { return s.pauseMax }
 // Concurrency returns how many pushes may be under way at once.
 func (s *System) Concurrency() int { return s.concurrency }
 
+// Slots are those pushes, for all jobs of this process.
+func (s *System) Slots() *Slots { return s.slots }
+
+// Closed says why nothing is sent at the moment: a *DeniedError, or a
+// *PausedError while the breaker is open; else nil.
+func (s *System) Closed() error { return s.gate.closed() }
+
 // Directory tells whether it is a directory, to which passwords are pushed.
 func (s *System) Directory() bool { return s.directory }
 
@@ -133,11 +142,24 @@ func (s *System) Close() error {
 	return s.conn.Close()
 }
 
-// Deny stops the system, as a denial does: for one that was kept from before.
-func (s *System) Deny(message string) { s.gate.set(message) }
+// Deny stops the system, as a denial does: for one that others were denied by,
+// which is on record.
+func (s *System) Deny(message string) { s.gate.set(message, true) }
+
+// Recorded notes that a denial is on record, where others see it and somebody
+// may lift it.
+func (s *System) Recorded() { s.gate.record() }
+
+// Unrecorded returns the denial that is not on record yet; "" where there is
+// none.
+func (s *System) Unrecorded() string { return s.gate.unrecorded() }
+
+// Lift is Allow for a system whose denial was on record and is not any more. It
+// leaves one alone that has denied us only now.
+func (s *System) Lift() { s.gate.lift() }
 
 // Allow lets a denied system be used again, beginning with a canary.
-func (s *System) Allow() { s.gate.set("") }
+func (s *System) Allow() { s.gate.set("", false) }
 
 // Denied returns a *DeniedError while the system is stopped, else nil.
 func (s *System) Denied() error {
@@ -172,7 +194,7 @@ type Leg struct {
 	// Slots bounds how many legs are on the wire: each holds one while a request
 	// of it is. Waiting for the gate, the rate, a note or the next attempt takes
 	// none. May be nil.
-	Slots chan struct{}
+	Slots *Slots
 }
 
 // Push makes attempts until the leg has an outcome. The end of ctx stops new
@@ -320,7 +342,11 @@ func (s *System) once(ctx context.Context, leg *Leg, before History) (answer Ans
 		}
 		leg.Note = note
 	}
-	err = s.onTheWire(ctx, leg, before, func(ctx context.Context) { answer = s.conn.Send(ctx, leg.Attempt) })
+	err = s.onTheWire(ctx, leg, before, func(ctx context.Context) {
+		began := time.Now()
+		answer = s.conn.Send(ctx, leg.Attempt)
+		s.tell(answer, time.Since(began))
+	})
 	return answer, err
 }
 
@@ -328,12 +354,10 @@ func (s *System) once(ctx context.Context, leg *Leg, before History) (answer Ans
 // the system was closed to everybody or the leg may not leave any more.
 func (s *System) onTheWire(ctx context.Context, leg *Leg, before History, do func(context.Context)) error {
 	if leg.Slots != nil {
-		select {
-		case leg.Slots <- struct{}{}:
-			defer func() { <-leg.Slots }()
-		case <-ctx.Done():
-			return ErrStopped
+		if err := leg.Slots.Take(ctx); err != nil {
+			return err
 		}
+		defer leg.Slots.Give()
 	}
 	if ctx.Err() != nil {
 		return ErrStopped
@@ -369,7 +393,7 @@ func (s *System) Settle(ctx context.Context, leg Leg, why string) Outcome {
 		return out.with(verdict{result: outcome.Updated, code: outcome.OK}, answer)
 	}
 	if answer.Result == Denied {
-		s.Deny(answer.Message)
+		s.gate.refuse(answer.Message)
 		out.Denied = true
 	}
 	out.Detail += "; asked whether it took effect: " + answer.Message

@@ -28,10 +28,10 @@ const concurrency = 4
 
 // System returns the system to which the passwords of an agreement are
 // written.
-func System(a config.Agreement, password secret.Value, fingerprint []byte, log *slog.Logger) *voicemail.System {
+func System(a config.Agreement, password secret.Value, fingerprint []byte, log *slog.Logger, observe func(voicemail.Answer, time.Duration)) *voicemail.System {
 	d := &directory{agreement: a, password: password, log: log}
 	return voicemail.NewWith(&config.Voicemail{Name: Name(a.Name), Type: "directory", NoMailbox: "fail", Timeout: a.Timeout, Retries: 2,
-		Concurrency: concurrency, PauseMax: 24 * time.Hour}, d, voicemail.Options{Directory: true, Fingerprint: fingerprint, Log: log})
+		Concurrency: concurrency, PauseMax: 24 * time.Hour}, d, voicemail.Options{Directory: true, Fingerprint: fingerprint, Log: log, Observe: observe})
 }
 
 // Name is the name of an agreement's directory among the systems that legs are

@@ -67,7 +67,7 @@ func newOffice(t *testing.T, kind lab.Kind) *office {
 
 // connect writes back through the agreement as it is given.
 func (o *office) connect(ag config.Agreement, password string) {
-	system := writeback.System(ag, secret.New(password), []byte(password), o.env.Log)
+	system := writeback.System(ag, secret.New(password), []byte(password), o.env.Log, nil)
 	o.Cleanup(func() { system.Close() })
 	o.env.Directories = map[string]*voicemail.System{"corp": system}
 }
