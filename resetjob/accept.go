@@ -89,6 +89,11 @@ func (e *Env) Accept(ctx context.Context, s *Submission, from Origin) (*Accepted
 	return a, nil
 }
 
+// ClaimedError says that the file was made a job already, by another process.
+type ClaimedError struct{ Job int64 }
+
+func (e *ClaimedError) Error() string { return fmt.Sprintf("the file is job %d already", e.Job) }
+
 // supersede ends the jobs that a new one of the same name replaces in its
 // folder.
 func (e *Env) supersede(tx *store.Tx, j *store.Job) ([]int64, error) {

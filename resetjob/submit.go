@@ -164,6 +164,14 @@ func (e *Env) addJob(ctx context.Context, j *store.Job, more func(*store.Tx) err
 		lowest = max(lowest, last.LastJob+1)
 	}
 	err := e.Store.Write(ctx, func(tx *store.Tx) error {
+		if j.Claim != "" { // another process may have been faster
+			if other, err := tx.ClaimedJob(j.Folder, j.Claim); err != nil || other != nil {
+				if err == nil {
+					err = &ClaimedError{other.ID}
+				}
+				return err
+			}
+		}
 		if j.FileID != "" {
 			if n, err := tx.FileIDUsed(j.FileID); err != nil || n != 0 {
 				return errors.Join(err, fmt.Errorf("id %s: %w (job %d)", j.FileID, ErrIDUsed, n))

@@ -35,6 +35,7 @@ var may = map[string][]string{
 	"ldapsync":                         {"config", "internal/roster", "internal/store", "ldapsync/tap"},
 	"ldapsync/tap":                     {},
 	"resetjob":                         {"config", "internal/clock", "internal/credential", "internal/incarnation", "internal/store", "internal/strictyaml", "internal/voicemail"},
+	"internal/watch":                   {"config", "internal/store", "internal/strictyaml", "resetjob"},
 	"internal/writeback":               {"config", "internal/voicemail", "ldapsync"},
 	"internal/daemon":                  {"config", "internal/clock", "internal/store", "internal/voicemail", "internal/web", "ldapsync", "resetjob"},
 	"internal/web":                     {"internal/store", "internal/voicemail", "ldapsync"},

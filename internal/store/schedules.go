@@ -16,10 +16,13 @@ func (t *Tx) SameContent(fingerprint []byte) (int64, error) {
 	return id, err
 }
 
+// A partial index is used only where the condition says what it is partial to,
+// such as claim <> ''.
+
 // ClaimedJob returns the job that was made of the file claimed under that name
 // in the watch folder; nil where none was.
 func (t *Tx) ClaimedJob(folder, claim string) (*Job, error) {
-	return t.oneJob("folder = ? AND claim = ?", folder, claim)
+	return t.oneJob("folder = ? AND claim = ? AND claim <> ''", folder, claim)
 }
 
 // Replaceable returns the jobs of that name in a watch folder that wait for
@@ -50,12 +53,12 @@ func (t *Tx) WaitingRuns() ([]*Job, error) {
 // NextRun returns the run of a schedule that waits for its time; nil where the
 // schedule has ended.
 func (t *Tx) NextRun(series int64) (*Job, error) {
-	return t.oneJob("series = ? AND state IN ('scheduled', 'held') AND fired = 0", series)
+	return t.oneJob("series = ? AND series <> 0 AND state IN ('scheduled', 'held') AND fired = 0", series)
 }
 
 // RunAt tells whether the schedule has a run of that time.
 func (t *Tx) RunAt(series int64, due time.Time) (bool, error) {
-	j, err := t.oneJob("series = ? AND due = ?", series, milli(due))
+	j, err := t.oneJob("series = ? AND series <> 0 AND due = ?", series, milli(due))
 	return j != nil, err
 }
 
@@ -63,7 +66,7 @@ func (t *Tx) RunAt(series int64, due time.Time) (bool, error) {
 // not ended; 0 for none.
 func (t *Tx) UnfinishedRun(series int64) (int64, error) {
 	var id int64
-	err := t.row("SELECT coalesce(max(id), 0) FROM jobs WHERE series = ? AND fired > 0 AND stage <> 'closed'", series).Scan(&id)
+	err := t.row("SELECT coalesce(max(id), 0) FROM jobs WHERE series = ? AND series <> 0 AND fired > 0 AND stage <> 'closed'", series).Scan(&id)
 	return id, err
 }
 
@@ -159,7 +162,12 @@ func (t *Tx) Earlier(id, most int64) (int64, error) {
 // Untold returns the jobs of a watch folder whose status file has not had its
 // last line, the oldest first.
 func (t *Tx) Untold(folder string) ([]*Job, error) {
-	return t.someJobs("folder = ? AND folder <> '' AND NOT told ORDER BY id", folder)
+	return t.someJobs("folder = ? AND folder <> '' AND NOT told AND (claim <> '' OR series <> 0) ORDER BY id", folder)
+}
+
+// LastRun returns the last run of a schedule that has ended; nil where none has.
+func (t *Tx) LastRun(series int64) (*Job, error) {
+	return t.oneJob("series = ? AND series <> 0 AND fired > 0 AND stage = 'closed' ORDER BY id DESC", series)
 }
 
 // Told notes that the last line of a job's status file is written.
