@@ -111,7 +111,7 @@ The configuration is --config, else $DIRPIN_CONFIG, else ` + defaultConfig() + `
 	root.AddCommand(
 		newInitCommand(a), newCheckCommand(a), newServeCommand(a), newSyncCommand(a), newAgreementsCommand(a), newFindCommand(a),
 		newRunCommand(a), newExplainCommand(a), newUsersCommand(a), newJobsCommand(a),
-		newVerifyCommand(a), newDoctorCommand(a), newKeysCommand(a), newSealCommand(a), newSchemaCommand(a),
+		newVerifyCommand(a), newDoctorCommand(a), newKeysCommand(a), newSealCommand(a), newBackupCommand(a), newRestoreCommand(a), newSchemaCommand(a),
 		newDemoCommand(a), newVersionCommand(a),
 	)
 	usageForArgs(root)

@@ -53,7 +53,6 @@ type Parts struct {
 const (
 	lookEvery      = 200 * time.Millisecond // whether another process has written something
 	reconcileEvery = 30 * time.Second
-	tidyEvery      = time.Hour
 	loopSilence    = time.Minute // after which the loop hangs
 	stopGrace      = 10 * time.Second
 )
@@ -77,17 +76,16 @@ type daemon struct {
 	web     *web.Server
 	poked   chan struct{}
 	began   time.Time
-	tidied  time.Time
 
 	// Of the loop alone.
 	read      func() clock.Reading
 	schedules *resetjob.Schedules
 	tickAt    time.Time // when the schedules are to be looked at, at the latest
-	doubt     string    // why the clock is not believed; "": it is
 
 	mu       sync.Mutex
 	gen      *generation
-	restored bool // nothing is pushed until somebody has looked
+	restored bool   // nothing is pushed until somebody has looked
+	doubt    string // why the clock is not believed; "": it is
 	ready    bool
 }
 
@@ -205,8 +203,14 @@ func (d *daemon) run(ctx context.Context, cfg *config.Config) (err error) {
 	}
 	d.metrics.Reloaded(true)
 	d.becameReady(cfg)
+	var cares sync.WaitGroup
+	caring, stop := context.WithCancel(context.WithoutCancel(ctx))
+	cares.Go(func() { d.care(caring) })
 	err = d.loop(ctx)
-	return errors.Join(err, d.shutdown())
+	stop()
+	err = errors.Join(err, d.shutdown())
+	cares.Wait()
+	return err
 }
 
 func (d *daemon) becameReady(cfg *config.Config) {
@@ -392,7 +396,10 @@ func (d *daemon) tick(ctx context.Context) (time.Duration, error) {
 	for _, id := range t.Held {
 		d.log.Warn("a job came too late, and is held", "job", id)
 	}
-	d.doubt, d.tickAt = t.Doubt, t.Next
+	d.mu.Lock()
+	d.doubt = t.Doubt
+	d.mu.Unlock()
+	d.tickAt = t.Next
 	return max(t.Next.Sub(now.Wall), 100*time.Millisecond), nil
 }
 
@@ -421,13 +428,6 @@ func (d *daemon) reconcile(ctx context.Context) {
 		d.log.Error("taking over from processes that died", "error", err)
 	}
 	d.engine.doubt()
-	if d.isRestored() || time.Since(d.tidied) < tidyEvery {
-		return
-	}
-	d.tidied = time.Now()
-	if err := d.gen.Env.Tidy(ctx); err != nil && ctx.Err() == nil {
-		d.log.Error("tidying up", "error", err)
-	}
 }
 
 // feedWatchdog tells the service manager that we live, for as long as every loop

@@ -32,7 +32,7 @@ const (
 	rescueAfter   = 30 * time.Minute
 
 	fetchCooldown = 20 * time.Millisecond
-	fetchPoll     = 2 * time.Second
+	fetchPoll     = 5 * time.Second
 	failRest      = 5 * time.Second
 	failRestMost  = 5 * time.Minute
 )
@@ -296,7 +296,9 @@ func (e *engine) judge(ctx context.Context, id int64, j *store.Job, err error) (
 		return 0, false
 	case errors.As(err, &shift):
 		log.Debug("the shift is over", "reason", shift.Why, "until", shift.Until.UTC().Format(time.RFC3339))
-		return max(0, time.Until(shift.Until)), true
+		// Snoozing for no time would wait until River polls.
+		rest = max(0, time.Until(shift.Until))
+		return rest, rest > 0
 	case errors.As(err, &cut):
 		log.Info("the job was stopped", "left", cut.Left, "of", cut.Of)
 		return 0, false

@@ -142,3 +142,7 @@ func TestPulses(t *testing.T) {
 		t.Errorf("%s is over", name)
 	}
 }
+
+func newTestLog(t *testing.T) *slog.Logger {
+	return slog.New(slog.NewTextHandler(t.Output(), nil))
+}

@@ -64,7 +64,9 @@ func (d *daemon) takeUp(ctx context.Context) error {
 	for _, w := range cfg.Warnings {
 		d.log.Warn(w.String())
 	}
+	d.mu.Lock()
 	d.cfg = cfg
+	d.mu.Unlock()
 	d.renew(parts)
 	if d.schedules, err = d.gen.Env.NewSchedules(ctx); err != nil {
 		return err

@@ -45,6 +45,9 @@ func (s *Store) migrate(ctx context.Context, db *sql.DB) error {
 		if err := backup(ctx, db, fmt.Sprintf("%s.before-schema-%d", s.path, schemaVersion)); err != nil {
 			return fmt.Errorf("copying the database before its upgrade: %w", err)
 		}
+		if err := compactable(ctx, db); err != nil {
+			return fmt.Errorf("writing the database anew before its upgrade: %w", err)
+		}
 	}
 	p, err := goose.NewProvider(s.dialect.goose(), db, s.dialect.migrations(), goose.WithDisableGlobalRegistry(true))
 	if err != nil {

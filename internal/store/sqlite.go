@@ -34,7 +34,7 @@ func openSQLite(ctx context.Context, o Options) (*Store, error) {
 	}
 	s.read.SetMaxOpenConns(8)
 	s.read.SetMaxIdleConns(4)
-	if s.write, err = openWriter(ctx, dsn(o, "_txlock=immediate"), s.migrate); err != nil {
+	if s.write, err = openWriter(ctx, dsn(o, "_txlock=immediate&_auto_vacuum=incremental"), s.migrate); err != nil {
 		s.read.Close()
 		return nil, s.explain(err)
 	}
@@ -83,6 +83,23 @@ func backup(ctx context.Context, db queryer, path string) error {
 		return errors.Join(err, fmt.Errorf("%s: %w", path, fs.ErrExist))
 	}
 	_, err := db.ExecContext(ctx, "VACUUM INTO ?", path)
+	return err
+}
+
+// isDamaged tells whether the file is none of SQLite's, or a damaged one.
+func isDamaged(err error) bool {
+	var e sqlite3.Error
+	return errors.As(err, &e) && (e.Code == sqlite3.ErrCorrupt || e.Code == sqlite3.ErrNotADB)
+}
+
+// compactable has an older database give space back as it is freed (Vacuum):
+// that is decided when a database is written as a whole.
+func compactable(ctx context.Context, db queryer) error {
+	var mode int
+	if err := db.QueryRowContext(ctx, "PRAGMA auto_vacuum").Scan(&mode); err != nil || mode != 0 {
+		return err
+	}
+	_, err := db.ExecContext(ctx, "VACUUM")
 	return err
 }
 

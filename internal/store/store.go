@@ -66,10 +66,12 @@ type Options struct {
 	Busy     time.Duration    // how long to wait for another process' write; 10 s when 0
 }
 
+const defaultBusy = 10 * time.Second
+
 // Open opens the database, making or upgrading it as needed.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Busy == 0 {
-		o.Busy = 10 * time.Second
+		o.Busy = defaultBusy
 	}
 	if o.URL != "" {
 		return openPostgres(ctx, o)
