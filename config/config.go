@@ -5,6 +5,7 @@
 package config
 
 import (
+	"strings"
 	"time"
 
 	"github.com/dirpin/dirpin/internal/secret"
@@ -30,8 +31,9 @@ type Config struct {
 	Protect       *user.Query // nil: nobody is protected
 	Limits        Limits
 	Approve       Approve
-	Mail          *Mail // nil: not configured
-	HTTP          *HTTP // nil: not configured
+	Mail          *Mail    // nil: not configured
+	Webhook       *Webhook // nil: not configured
+	HTTP          *HTTP    // nil: not configured
 	Keep          Keep
 
 	Warnings strictyaml.Faults // what is wrong but does not keep the file from being used
@@ -214,12 +216,35 @@ type Limits struct {
 // Approve holds jobs over a size until someone else releases them; 0: never.
 type Approve struct{ Over int }
 
-// Mail is the mail server.
+// Mail is the mail server, and what mails are like.
 type Mail struct {
-	Server string
-	TLS    string
-	From   string
-	Allow  []string
+	Server    string
+	TLS       string
+	CAFile    string
+	User      string // "": the server asks for no login
+	Password  Secret
+	From      string
+	Allow     []string
+	Templates string // a folder of texts that stand in for the built-in ones; "": none
+	Language  string // of those whose own is not known
+}
+
+// Allows tells whether mail may go to an address.
+func (m *Mail) Allows(address string) bool {
+	domain := address[max(0, strings.LastIndexByte(address, '@')):]
+	for _, a := range m.Allow {
+		if strings.EqualFold(a, address) || strings.EqualFold(a, domain) {
+			return true
+		}
+	}
+	return len(m.Allow) == 0
+}
+
+// Webhook is told when a job has ended.
+type Webhook struct {
+	URL    string
+	CAFile string
+	Secret Secret
 }
 
 // HTTP is where the console, the API, metrics and health listen.

@@ -153,7 +153,7 @@ func TestContract(t *testing.T) {
 	want.Voicemail = []Voicemail{v}
 	want.Protect = &user.Query{Match: user.MatchAny, Where: []user.Term{condition(user.FieldDepartment, user.IsExactly, "Administrators")}}
 	want.Approve = Approve{Over: 100}
-	want.Mail = &Mail{Server: "smtp://mail:587", TLS: "required", From: "dirpin@example.com", Allow: []string{"@example.com"}}
+	want.Mail = &Mail{Server: "smtp://mail:587", TLS: "required", From: "dirpin@example.com", Allow: []string{"@example.com"}, Language: "en"}
 	want.HTTP = &HTTP{Listen: "127.0.0.1:8765"}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

@@ -23,7 +23,7 @@ func (d *decoder) config(root *strictyaml.Node) *Config {
 	}
 	m := d.Mapping(root, "version", "state_dir", "store", "key_file", "log", "watch", "agreements", "voicemail",
 		"voicemail_mode", "recover_within", "retry_within", "late", "credentials", "protect", "limits", "approve",
-		"mail", "http", "keep")
+		"mail", "webhook", "http", "keep")
 	stateDir := DefaultStateDir()
 	d.path(m.Get("state_dir"), &stateDir)
 	cfg := Default(stateDir)
@@ -44,6 +44,7 @@ func (d *decoder) config(root *strictyaml.Node) *Config {
 	d.limits(m.Get("limits"), &cfg.Limits)
 	d.approve(m.Get("approve"), &cfg.Approve)
 	d.mail(m.Get("mail"), cfg)
+	d.webhook(m.Get("webhook"), cfg)
 	d.http(m.Get("http"), cfg)
 	d.keep(m.Get("keep"), &cfg.Keep)
 	d.check(cfg, m)

@@ -2,7 +2,6 @@ package config
 
 import (
 	"net"
-	"net/mail"
 	"net/url"
 	"strconv"
 	"strings"
@@ -115,40 +114,6 @@ const maxCount = 1_000_000_000
 func (d *decoder) approve(n *strictyaml.Node, a *Approve) {
 	m := d.Mapping(n, "over")
 	d.int(d.Require(m, "over"), &a.Over, 0, maxCount)
-}
-
-func (d *decoder) mail(n *strictyaml.Node, cfg *Config) {
-	m := d.Mapping(n, "server", "tls", "from", "allow")
-	if m == nil {
-		return
-	}
-	c := &Mail{TLS: "required"}
-	if u, ok := d.url(d.Require(m, "server"), "smtp", "smtps"); ok {
-		c.Server = u.String()
-	}
-	if d.enum(m.Get("tls"), &c.TLS, "required", "none") && c.TLS == "none" {
-		d.Warn(m.Get("tls"), "tls: mails, and values in them, cross the network in clear")
-	}
-	if from := d.Require(m, "from"); d.text(from, &c.From) && !isAddress(c.From) {
-		d.Fault(from, "from: a mail address such as dirpin@example.com is needed")
-	}
-	if allow := m.Get("allow"); d.list(allow, &c.Allow) {
-		for _, item := range items(allow) {
-			if !isAddress(item.Text) && !isMailDomain(item.Text) {
-				d.Fault(item, `allow: a mail address or a domain such as "@example.com" is needed`)
-			}
-		}
-	}
-	cfg.Mail = c
-}
-
-func isAddress(s string) bool {
-	a, err := mail.ParseAddress(s)
-	return err == nil && a.Address == s
-}
-
-func isMailDomain(s string) bool {
-	return strings.HasPrefix(s, "@") && isAddress("x"+s)
 }
 
 func (d *decoder) http(n *strictyaml.Node, cfg *Config) {

@@ -186,6 +186,11 @@ watch:
 
 # An example:
 #mail: {server: "smtp://mail:587", tls: required, from: dirpin@example.com, allow: ["@example.com"]}
+# Beside: user, password and ca_file of the server; templates, a folder of texts
+# of your own; language, of those whose own is not known.
+
+# Told when a job has ended. An example:
+#webhook: {url: "https://chat.example.com/dirpin", secret: {file: /etc/dirpin/webhook.key}}
 
 # Metrics (for whoever has the token in metrics.token), health; off when left out.
 # An example:

@@ -23,7 +23,10 @@ func (g *group) claim(tx *store.Tx, w *work) error {
 	if err := w.askOvertaken(tx); err != nil {
 		return err
 	}
-	w.vs = r.decide(w, s, g.history)
+	var err error
+	if w.vs, err = r.decide(tx, w, s, g.history); err != nil {
+		return err
+	}
 	if s == nil {
 		return g.finish(tx, w)
 	}
@@ -67,20 +70,26 @@ func (w *work) askOvertaken(tx *store.Tx) error {
 
 // decide judges the legs that are still to be done, as they were judged when
 // the job opened, now by the user as it is.
-func (r *runner) decide(w *work, s *store.Subject, history map[string]map[int64][][]byte) []verdict {
+func (r *runner) decide(tx *store.Tx, w *work, s *store.Subject, history map[string]map[int64][][]byte) ([]verdict, error) {
 	switch {
 	case w.err != nil:
-		return w.all(outcome.Failed, outcome.Store, w.err.Error())
+		return w.all(outcome.Failed, outcome.Store, w.err.Error()), nil
 	case s == nil:
-		return w.all(outcome.Failed, outcome.UnknownUser, "the user was removed since the job opened")
+		return w.all(outcome.Failed, outcome.UnknownUser, "the user was removed since the job opened"), nil
 	case s.User.UserID != w.item.UserID:
-		return w.all(outcome.Failed, outcome.UnknownUser, "the user id was "+w.item.UserID+" when the job opened")
+		return w.all(outcome.Failed, outcome.UnknownUser, "the user id was "+w.item.UserID+" when the job opened"), nil
 	}
-	e := evidence{given: make(values, len(w.legs)), history: make(map[string][][]byte, len(w.legs))}
+	e := evidence{given: make(values, len(w.legs)), history: make(map[string][][]byte, len(w.legs)), sent: make(map[string]bool)}
+	var err error
+	if e.address, err = r.judge.address(&s.User, func(manager string) (string, error) { return mailOf(tx, manager) }); err != nil {
+		return nil, err
+	}
 	for i := range w.legs {
 		// A value that may have been sent already is not judged again.
 		if l := &w.legs[i]; l.todo() && !l.lost() {
 			e.given[l.Kind], e.history[l.Kind] = l.value, history[l.Kind][w.item.UserRef]
+		} else {
+			e.sent[l.Kind] = true
 		}
 	}
 	vs := r.judge.user(&s.User, e)
@@ -95,7 +104,7 @@ func (r *runner) decide(w *work, s *store.Subject, history map[string]map[int64]
 			leaveOthers(kept, v) // the job stops here
 		}
 	}
-	return kept
+	return kept, nil
 }
 
 // sinceThen is the verdict on a leg, with what came between.
@@ -271,7 +280,10 @@ func (g *group) resume(tx *store.Tx, w *work) error {
 	if s != nil {
 		w.user, w.since = s.User, map[string]store.Changed{store.PIN: s.PIN, store.Password: s.Password}
 	}
-	w.vs = r.decide(w, s, g.history)
+	var err error
+	if w.vs, err = r.decide(tx, w, s, g.history); err != nil {
+		return err
+	}
 	why, ask := r.notAgain(tx, w, s)
 	w.asking = ""
 	if ask && w.system.KeepsNotes() {

@@ -51,7 +51,7 @@ func (jd *jobDecoder) allowed(root *strictyaml.Keyed) {
 func (jd *jobDecoder) allowedDelivery(n *strictyaml.Node, ways []string) {
 	const no = "deliver: jobs of this folder may not deliver so (allow.deliver)"
 	to := &jd.job.Deliver
-	mail := to.MailTo == "" || slices.Contains(ways, to.MailTo) || to.MailTo != "user" && to.MailTo != "manager" && mailAllowed(to.MailTo, ways)
+	mail := to.MailTo == "" || slices.Contains(ways, to.MailTo) || to.MailTo != "user" && to.MailTo != "manager" && (&config.Mail{Allow: ways}).Allows(to.MailTo)
 	if to.None && !slices.Contains(ways, "none") || len(to.SealedCSV) > 0 && !slices.Contains(ways, "sealed_csv") || !mail {
 		jd.d.Fault(n, no)
 	}

@@ -111,13 +111,13 @@ func unwrapOnce(err error) error {
 
 func (jd *jobDecoder) mailTo(n *strictyaml.Node) string {
 	s, ok := jd.d.String(n)
-	if !ok || s == "user" || s == "manager" {
+	if !ok || s == toUser || s == toManager {
 		return s
 	}
 	switch {
 	case !isMailAddress(s):
 		jd.d.Fault(n, "to: user, manager or one mail address is needed")
-	case jd.opts.Mail != nil && !mailAllowed(s, jd.opts.Mail.Allow):
+	case jd.opts.Mail != nil && !jd.opts.Mail.Allows(s):
 		jd.d.Fault(n, "to: the configuration's mail.allow does not have this address")
 	}
 	return s
@@ -142,7 +142,7 @@ func (jd *jobDecoder) notify(n *strictyaml.Node) {
 		switch {
 		case !isMailAddress(s):
 			jd.d.Fault(at, "notify: a mail address is needed, such as admin@example.com")
-		case jd.opts.Mail != nil && !mailAllowed(s, jd.opts.Mail.Allow):
+		case jd.opts.Mail != nil && !jd.opts.Mail.Allows(s):
 			jd.d.Fault(at, "notify: the configuration's mail.allow does not have this address")
 		}
 	}
@@ -156,18 +156,6 @@ func (jd *jobDecoder) notify(n *strictyaml.Node) {
 func isMailAddress(s string) bool {
 	a, err := mail.ParseAddress(s)
 	return err == nil && a.Name == "" && a.Address == s && !strings.ContainsFunc(s, notOneLine)
-}
-
-// mailAllowed tells whether an address is in a list of addresses and of
-// domains (@example.com). An empty list has all.
-func mailAllowed(address string, allow []string) bool {
-	domain := address[strings.LastIndexByte(address, '@'):]
-	for _, a := range allow {
-		if strings.EqualFold(a, address) || strings.EqualFold(a, domain) {
-			return true
-		}
-	}
-	return len(allow) == 0
 }
 
 // together judges what each key by itself cannot show.

@@ -118,9 +118,6 @@ func describeJob(t *testing.T, job *Job, faults strictyaml.Faults) string {
 			fmt.Fprintln(&b)
 		}
 	}
-	for _, part := range job.Unsupported() {
-		fmt.Fprintf(&b, "unsupported: %s\n", part)
-	}
 	return b.String()
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/dirpin/dirpin/config"
 	"github.com/dirpin/dirpin/internal/credential"
+	"github.com/dirpin/dirpin/internal/delivery"
 	"github.com/dirpin/dirpin/internal/incarnation"
 	"github.com/dirpin/dirpin/internal/outcome"
 	"github.com/dirpin/dirpin/internal/store"
@@ -22,6 +23,9 @@ type Env struct {
 
 	// Directories are where passwords are written back, by agreement.
 	Directories map[string]*voicemail.System
+
+	Mail *delivery.Mailer // nil: none is configured
+	Hook *delivery.Hook   // told of each job's end; nil: none is configured
 
 	Live   Live // directories, for jobs that select from one
 	Owner  *Owner

@@ -122,7 +122,7 @@ func lower(a, b int) int {
 type Deliver struct {
 	None      bool
 	SealedCSV []string // age recipients
-	MailTo    string   // user, manager or an address
+	MailTo    string   // user, manager or an address; "": nothing is mailed
 }
 
 // Generates tells whether the job draws a value for each user.
@@ -135,18 +135,4 @@ func (j *Job) generates(kind string) bool {
 		v = j.Reset.Password
 	}
 	return v != nil && v.Generate > 0
-}
-
-// Unsupported says, a sentence each, what the job asks for and this release
-// cannot do yet. When the job runs is not among it: `dirpin run` runs it now
-// whatever it says.
-func (j *Job) Unsupported() []string {
-	var parts []string
-	if j.Deliver.MailTo != "" {
-		parts = append(parts, "delivery by mail comes with a later release: use deliver: {sealed_csv: [age1…]}")
-	}
-	if len(j.Notify) > 0 {
-		parts = append(parts, "notify comes with a later release: leave it out, and read the exit code or the report")
-	}
-	return parts
 }

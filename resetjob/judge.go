@@ -29,11 +29,12 @@ type judge struct {
 	scope   *user.Matcher // of the watch folder; nil: everyone
 	router  *voicemail.Router
 	ring    *credential.Ring
+	mail    *config.Mail // nil: none is configured
 }
 
 func (e *Env) newJudge(l *loaded) *judge {
 	cfg, def, csv := e.Config, l.def, l.people.csv
-	j := &judge{def: def, router: e.Router, ring: e.Ring, back: e.Directories, local: make(map[string]bool),
+	j := &judge{def: def, router: e.Router, ring: e.Ring, mail: cfg.Mail, back: e.Directories, local: make(map[string]bool),
 		policy: map[string]config.Policy{store.PIN: cfg.Credentials.PIN, store.Password: cfg.Credentials.Password},
 		wants:  map[string]bool{store.PIN: def.Reset.PIN != nil, store.Password: def.Reset.Password != nil}}
 	if csv != nil {
@@ -81,6 +82,8 @@ type evidence struct {
 	given   values
 	missing map[string]bool     // kinds for which a csv row has no value
 	history map[string][][]byte // tags of former values, by kind
+	address string              // that values are mailed to (judge.address)
+	sent    map[string]bool     // kinds that may have been sent: an address is not asked for
 }
 
 // user decides about every leg that the job asks for.
@@ -99,6 +102,9 @@ func (j *judge) user(u *user.User, e evidence) []verdict {
 	}
 	for i := range vs {
 		j.leg(&vs[i], u, e)
+		if why := j.unreachable(e.address); why != "" && vs[i].todo() && !e.sent[vs[i].kind] {
+			vs[i].result, vs[i].code, vs[i].detail = outcome.Failed, outcome.NoAddress, why
+		}
 	}
 	for i := range vs {
 		if vs[i].fault() {

@@ -2,7 +2,6 @@ package resetjob
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"time"
@@ -160,12 +159,17 @@ func (s *selection) one(tx *store.Tx, j *judged, history map[string]map[int64][]
 			e.missing[kind] = true
 		}
 	}
+	var err error
+	if e.address, err = s.judge.address(&j.user, func(manager string) (string, error) { return s.managerMail(tx, manager) }); err != nil {
+		return err
+	}
 	if j.again != nil { // what was sent was judged before; what is not tried again is nobody's fault
-		e.given = maps.Clone(e.given)
+		e.given, e.sent = maps.Clone(e.given), make(map[string]bool)
 		for _, kind := range kinds {
 			if c := j.again[kind]; c == nil || c.lost() {
 				delete(e.given, kind)
 				delete(e.missing, kind)
+				e.sent[kind] = true
 			}
 		}
 	}
@@ -173,58 +177,22 @@ func (s *selection) one(tx *store.Tx, j *judged, history map[string]map[int64][]
 	if j.again != nil {
 		j.verdicts = onlyAgain(j.verdicts, j)
 	}
-	if err := s.address(tx, j); err != nil {
-		return err
-	}
 	if s.dry {
 		return nil
 	}
 	return s.draw(j, e.history)
 }
 
-// address refuses to draw a value for whom it could not be delivered: the user
-// would be locked out.
-func (s *selection) address(tx *store.Tx, j *judged) error {
-	to := s.judge.def.Deliver.MailTo
-	if to != "user" && to != "manager" {
-		return nil
-	}
-	address := j.user.Mail
-	if to == "manager" {
-		var err error
-		if address, err = s.managerMail(tx, j.user.Manager); err != nil {
-			return err
-		}
-	}
-	if address != "" {
-		return nil
-	}
-	for i := range j.verdicts {
-		if v := &j.verdicts[i]; v.todo() && s.drawn[v.kind] != nil && !j.again[v.kind].lost() {
-			v.result, v.code, v.detail = outcome.Failed, outcome.NoAddress, "the "+to+" has no mail address"
-			leaveOthers(j.verdicts, *v)
-		}
-	}
-	return nil
-}
-
 func (s *selection) managerMail(tx *store.Tx, manager string) (string, error) {
-	if manager == "" {
-		return "", nil
-	}
 	folded := user.Fold(manager)
 	if mail, ok := s.mails[folded]; ok {
 		return mail, nil
 	}
-	u, err := tx.User(manager)
-	if errors.Is(err, store.ErrNotFound) {
-		u, err = &user.User{}, nil
+	mail, err := mailOf(tx, manager)
+	if err == nil {
+		s.mails[folded] = mail
 	}
-	if err != nil {
-		return "", err
-	}
-	s.mails[folded] = u.Mail
-	return u.Mail, nil
+	return mail, err
 }
 
 // draw gives the legs that are to be done the values that are drawn.

@@ -77,6 +77,8 @@ type reportWriter struct {
 	def      *Job
 	codes    map[outcome.Code]int64
 	log      []store.LogLine
+	delivery store.Deliveries
+	unsent   []store.Message // the first of them
 	crlf     bool
 	files    []*reportFile
 
@@ -211,14 +213,37 @@ func (w *reportWriter) eol() string {
 	return "\n"
 }
 
-// finish writes the summary files and lets the report appear.
-func (w *reportWriter) finish(codes map[outcome.Code]int64, log []store.LogLine) error {
-	w.codes, w.log = codes, log
-	text := w.text()
-	if w.crlf {
-		text = "\uFEFF" + strings.ReplaceAll(text, "\n", "\r\n")
+// read reads what the summaries say.
+func (w *reportWriter) read(tx *store.Tx) (err error) {
+	if w.codes, err = tx.CodeCounts(w.job.ID); err != nil {
+		return err
 	}
-	if err := w.file("report.log").line(text); err != nil {
+	if w.log, err = tx.JobLog(w.job.ID); err != nil {
+		return err
+	}
+	if w.delivery, err = tx.Deliveries(w.job.ID); err != nil || w.delivery.Open() == 0 {
+		return err
+	}
+	return tx.Undelivered(w.job.ID, maxDetailLines, func(m store.Message) error {
+		w.unsent = append(w.unsent, m)
+		return nil
+	})
+}
+
+// reportLog returns where the log of a report is.
+func reportLog(dir string) string { return filepath.Join(dir, "report.log") }
+
+// logText is report.log as it stands in the file.
+func (w *reportWriter) logText() string {
+	if w.crlf {
+		return "\uFEFF" + strings.ReplaceAll(w.text(), "\n", "\r\n")
+	}
+	return w.text()
+}
+
+// finish writes the summary files and lets the report appear.
+func (w *reportWriter) finish() error {
+	if err := w.file("report.log").line(w.logText()); err != nil {
 		return err
 	}
 	summary, err := json.MarshalIndent(w.summary(), "", "  ")
@@ -292,6 +317,7 @@ func (w *reportWriter) text() string {
 			fmt.Fprintf(&b, "  and %d more: see results.csv\n", w.detailed-maxDetailLines)
 		}
 	}
+	w.writeUnsent(&b)
 	if len(w.log) > 0 {
 		b.WriteString("\nLog\n")
 		for _, l := range w.log {
@@ -302,8 +328,38 @@ func (w *reportWriter) text() string {
 	if line := UncertainLine(j.Counts); line != "" {
 		b.WriteString(line + "\n")
 	}
+	if line := UndeliveredLine(j.ID, w.delivery); line != "" {
+		b.WriteString(line + "\n")
+	}
 	b.WriteString(CountLine(j.Counts) + "\n")
 	return b.String()
+}
+
+// writeUnsent names whose values were not delivered.
+func (w *reportWriter) writeUnsent(b *strings.Builder) {
+	if len(w.unsent) == 0 {
+		return
+	}
+	b.WriteString("\nNot delivered\n")
+	for _, m := range w.unsent {
+		fmt.Fprintf(b, "  %s\n", DescribeUnsent(m))
+	}
+	if more := w.delivery.Open() - int64(len(w.unsent)); more > 0 {
+		fmt.Fprintf(b, "  and %d more\n", more)
+	}
+}
+
+// DescribeUnsent says why a message is not delivered.
+func DescribeUnsent(m store.Message) string {
+	who := m.UserID
+	if m.Kind != store.MessageValue {
+		who = "notice to " + m.Recipient
+	}
+	text := who + ": " + string(m.State)
+	if m.Error != "" {
+		text += ": " + m.Error
+	}
+	return text
 }
 
 func (w *reportWriter) writeCodes(b *strings.Builder) {

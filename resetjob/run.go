@@ -83,7 +83,12 @@ func (e *Env) Work(ctx context.Context, id int64, shift Shift) (*store.Job, erro
 	if err != nil {
 		return l.job, err
 	}
-	return e.close(ctx, l)
+	j, err := e.close(ctx, l)
+	if err != nil || shift.Leave { // mails wait for servers: who calls DeliverDue has the time
+		return j, err
+	}
+	_, err = e.deliver(ctx, l, runWaits)
+	return j, err
 }
 
 // settleCut brings the items of an ended job to their results that an earlier

@@ -45,6 +45,9 @@ func runCheck(ctx context.Context, a *app, files []string) error {
 	}
 	if cfg != nil {
 		faults = append(faults, orphanWarnings(ctx, path, cfg)...)
+		if mended := courierFault(path, cfg); mended != nil {
+			faults, bad = append(faults, *mended), true
+		}
 	}
 	a.printFaults(faults)
 	if cfg == nil && len(jobs) > 0 {
@@ -63,6 +66,24 @@ func runCheck(ctx context.Context, a *app, files []string) error {
 		for _, j := range jobs {
 			fmt.Fprintf(a.err, "%s: no fault\n", j.path)
 		}
+	}
+	return nil
+}
+
+// courierFault says what is wrong with the CA or the templates of mails. Their
+// secrets are the business of those who may read them.
+func courierFault(path string, cfg *config.Config) *strictyaml.Fault {
+	public := *cfg
+	if cfg.Mail != nil {
+		mail := *cfg.Mail
+		mail.Password, public.Mail = config.Secret{}, &mail
+	}
+	if cfg.Webhook != nil {
+		hook := *cfg.Webhook
+		hook.Secret, public.Webhook = config.Secret{}, &hook
+	}
+	if _, _, err := couriers(&public, nil); err != nil {
+		return &strictyaml.Fault{File: path, Message: err.Error()}
 	}
 	return nil
 }
@@ -113,12 +134,7 @@ func (a *app) checkJob(cfg *config.Config, j jobFile) bool {
 		return true
 	}
 	a.printFaults(sub.Warnings)
-	bad := false
-	for _, s := range sub.Job.Unsupported() {
-		a.printFaults(strictyaml.Faults{{File: j.path, Message: s}})
-		bad = true
-	}
-	return bad
+	return false
 }
 
 // printFaults prints the result of a check: it is what was asked for, and so

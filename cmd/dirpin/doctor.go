@@ -66,7 +66,10 @@ func runDoctor(ctx context.Context, a *app) error {
 		if err := c.voicemail(ctx, s, env.Router.Systems()); err != nil {
 			return err
 		}
-		return c.writeBack(ctx, s, env.Directories)
+		if err := c.writeBack(ctx, s, env.Directories); err != nil {
+			return err
+		}
+		return c.delivery(ctx, env)
 	})
 	if err != nil {
 		return err

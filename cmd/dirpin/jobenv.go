@@ -14,6 +14,7 @@ import (
 
 	"github.com/dirpin/dirpin/config"
 	"github.com/dirpin/dirpin/internal/credential"
+	"github.com/dirpin/dirpin/internal/delivery"
 	"github.com/dirpin/dirpin/internal/incarnation"
 	"github.com/dirpin/dirpin/internal/secret"
 	"github.com/dirpin/dirpin/internal/voicemail"
@@ -40,10 +41,17 @@ func (a *app) withJobs(ctx context.Context, fn func(*session, *resetjob.Env) err
 		for _, d := range directories {
 			defer d.Close()
 		}
+		mail, hook, err := couriers(s.cfg, s.ring.OpenSealed)
+		if err != nil {
+			return withCode(exitUsage, err)
+		}
+		if hook != nil {
+			defer hook.Close()
+		}
 		if _, err := resetjob.Recover(ctx, s.store); err != nil {
 			return withCode(exitCouldNotRun, err)
 		}
-		return fn(s, &resetjob.Env{Config: s.cfg, Ring: s.ring, Hasher: credential.NewHasher(s.ring, newParams()), Store: s.store, Router: router, Directories: directories, Live: live{a, s},
+		return fn(s, &resetjob.Env{Config: s.cfg, Ring: s.ring, Hasher: credential.NewHasher(s.ring, newParams()), Store: s.store, Router: router, Directories: directories, Mail: mail, Hook: hook, Live: live{a, s},
 			Marker: incarnation.NewMarker(s.cfg.StateDir, s.store.Path()), Log: a.log, Step: atStep})
 	})
 }
@@ -128,6 +136,42 @@ func voicemailSecret(ring *credential.Ring, v *config.Voicemail) (secret.Value, 
 	return key, nil
 }
 
+// couriers returns what delivers to people and to their programs; nil where
+// none is configured.
+func couriers(cfg *config.Config, open func(string) (secret.Value, error)) (*delivery.Mailer, *delivery.Hook, error) {
+	read := func(what string, s config.Secret) (secret.Value, error) {
+		if s == (config.Secret{}) {
+			return secret.Value{}, nil
+		}
+		v, err := s.Resolve(open)
+		if err != nil {
+			err = fmt.Errorf("%s: %w", what, err)
+		}
+		return v, err
+	}
+	var mail *delivery.Mailer
+	var hook *delivery.Hook
+	if c := cfg.Mail; c != nil {
+		password, err := read("mail: reading its password", c.Password)
+		if err == nil {
+			mail, err = delivery.NewMailer(c, password)
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	if c := cfg.Webhook; c != nil {
+		key, err := read("webhook: reading its secret", c.Secret)
+		if err == nil {
+			hook, err = delivery.NewHook(c, key)
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	return mail, hook, nil
+}
+
 // directories returns where passwords are written back.
 func (a *app) directories(s *session) (map[string]*voicemail.System, error) {
 	systems := make(map[string]*voicemail.System)
@@ -162,7 +206,7 @@ func latchFingerprint(ring *credential.Ring, v *config.Voicemail, key secret.Val
 type opener func(context.Context, func(*session, *resetjob.Env) error) error
 
 // withSubmission reads a job file, opens everything that it needs, and runs fn
-// with it. What this release cannot do is refused.
+// with it.
 func (a *app) withSubmission(ctx context.Context, path string, with opener, fn func(*session, *resetjob.Env, *resetjob.Submission) error) error {
 	file, data, err := readJobFile(path)
 	if err != nil {
@@ -172,9 +216,6 @@ func (a *app) withSubmission(ctx context.Context, path string, with opener, fn f
 		sub, err := loadSubmission(ctx, file, data, s, env)
 		if err != nil {
 			return withCode(exitUsage, err)
-		}
-		if err := refuseUnsupported(sub.Job, path); err != nil {
-			return err
 		}
 		return fn(s, env, sub)
 	})
@@ -229,18 +270,6 @@ func readJobFile(path string) (string, []byte, error) {
 		abs = path
 	}
 	return abs, data, nil
-}
-
-// refuseUnsupported says what the job asks for and this release cannot do.
-func refuseUnsupported(job *resetjob.Job, file string) error {
-	if parts := job.Unsupported(); len(parts) > 0 {
-		var errs []error
-		for _, p := range parts {
-			errs = append(errs, fmt.Errorf("%s: %s", file, p))
-		}
-		return withCode(exitUsage, errors.Join(errs...))
-	}
-	return nil
 }
 
 // submitter names who runs a job, as jobs and reports show it.

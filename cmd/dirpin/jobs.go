@@ -15,7 +15,7 @@ import (
 )
 
 func newJobsCommand(a *app) *cobra.Command {
-	cmd := &cobra.Command{Use: "jobs", Short: "Add, list, schedule, hold, release, retry and cancel jobs", Args: groupArgs, RunE: func(*cobra.Command, []string) error { return nil }}
+	cmd := &cobra.Command{Use: "jobs", Short: "Add, list, schedule, hold, release, retry, deliver and cancel jobs", Args: groupArgs, RunE: func(*cobra.Command, []string) error { return nil }}
 	one := func(use, short string, with opener, run func(context.Context, *app, *session, *resetjob.Env, int64) error) *cobra.Command {
 		return &cobra.Command{Use: use, Short: short, Args: cobra.ExactArgs(1),
 			RunE: func(cmd *cobra.Command, args []string) error { return a.oneJob(cmd, args[0], with, run) }}
@@ -31,6 +31,7 @@ func newJobsCommand(a *app) *cobra.Command {
 		newJobsReleaseCommand(a),
 		newJobsCancelCommand(a),
 		newJobsRetryCommand(a),
+		one("deliver ID", "Send the mails of a job again that did not arrive", a.withRunning, runJobsDeliver),
 	)
 	return cmd
 }
@@ -103,6 +104,9 @@ func runJobsShow(ctx context.Context, a *app, s *session, env *resetjob.Env, id 
 	}
 	if line := resetjob.UncertainLine(j.Counts); line != "" {
 		fmt.Fprintln(a.out, line)
+	}
+	if err := a.showDeliveries(ctx, env, id); err != nil {
+		return err
 	}
 	fmt.Fprintln(a.out, resetjob.CountLine(j.Counts))
 	if left > 0 && j.Stage == store.StageClosed && j.Key != nil {

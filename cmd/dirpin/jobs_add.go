@@ -40,9 +40,6 @@ func runJobsAdd(ctx context.Context, a *app, path string) error {
 		if err != nil {
 			return withCode(exitUsage, err)
 		}
-		if err := refuseUnsupported(sub.Job, path); err != nil {
-			return err
-		}
 		for _, w := range sub.Warnings {
 			fmt.Fprintln(a.err, w)
 		}

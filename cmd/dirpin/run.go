@@ -152,6 +152,31 @@ func (a *app) runJob(ctx context.Context, env *resetjob.Env, id int64, goOn stri
 	return a.ended(ctx, env, job)
 }
 
+// undelivered says what of a job has not reached anybody, and is an error where
+// that is so: its users have values that they do not know.
+func (a *app) undelivered(ctx context.Context, env *resetjob.Env, id int64) error {
+	d, err := deliveries(ctx, env, id)
+	if err != nil {
+		return err
+	}
+	line := resetjob.UndeliveredLine(id, d)
+	if line == "" {
+		return nil
+	}
+	if !a.json {
+		fmt.Fprintln(a.out, line)
+	}
+	return &exitError{code: exitSomeFailed}
+}
+
+func deliveries(ctx context.Context, env *resetjob.Env, id int64) (d store.Deliveries, err error) {
+	err = env.Store.Read(ctx, func(tx *store.Tx) (err error) {
+		d, err = tx.Deliveries(id)
+		return err
+	})
+	return d, err
+}
+
 // ended prints the result of a job.
 func (a *app) ended(ctx context.Context, env *resetjob.Env, job *store.Job) error {
 	if a.json {
@@ -170,9 +195,15 @@ func (a *app) ended(ctx context.Context, env *resetjob.Env, job *store.Job) erro
 		if line := resetjob.UncertainLine(job.Counts); line != "" {
 			fmt.Fprintln(a.out, line)
 		}
+	}
+	undelivered := a.undelivered(ctx, env, job.ID)
+	if !a.json {
 		fmt.Fprintln(a.out, resetjob.CountLine(job.Counts))
 	}
-	return jobExit(job)
+	if err := jobExit(job); err != nil {
+		return err
+	}
+	return undelivered
 }
 
 // jobExit is the exit code of how a job ended.

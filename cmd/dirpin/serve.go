@@ -74,8 +74,12 @@ func (a *app) daemonParts(ctx context.Context, m *daemon.Making) (*daemon.Parts,
 	if err != nil {
 		return nil, errors.Join(err, router.Close())
 	}
+	mail, hook, err := couriers(m.Config, ring.OpenSealed)
+	if err != nil {
+		return nil, withCode(exitUsage, errors.Join(err, router.Close()))
+	}
 	return &daemon.Parts{
-		Env: &resetjob.Env{Config: m.Config, Ring: ring, Hasher: credential.NewHasher(ring, newParams()), Store: m.Store, Router: router, Directories: directories,
+		Env: &resetjob.Env{Config: m.Config, Ring: ring, Hasher: credential.NewHasher(ring, newParams()), Store: m.Store, Router: router, Directories: directories, Mail: mail, Hook: hook,
 			Live: live{b, s}, Marker: incarnation.NewMarker(m.Config.StateDir, m.Store.Path())},
 		BindPassword: func(ag *config.Agreement) (secret.Value, error) {
 			if ag.Bind.Password.IsZero() {
@@ -86,6 +90,9 @@ func (a *app) daemonParts(ctx context.Context, m *daemon.Making) (*daemon.Parts,
 		MetricsToken: func() (secret.Value, error) { return metricsToken(m.Config, ring) },
 		Close: func() error {
 			errs := []error{router.Close()}
+			if hook != nil {
+				hook.Close()
+			}
 			for _, d := range directories {
 				errs = append(errs, d.Close())
 			}

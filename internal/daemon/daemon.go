@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dirpin/dirpin/config"
@@ -82,6 +83,8 @@ type daemon struct {
 	schedules *resetjob.Schedules
 	tickAt    time.Time // when the schedules are to be looked at, at the latest
 
+	delivering atomic.Bool // somebody sends what jobs have to deliver
+
 	mu       sync.Mutex
 	gen      *generation
 	restored bool   // nothing is pushed until somebody has looked
@@ -120,6 +123,19 @@ func (g *generation) longest() (d time.Duration) {
 func (g *generation) end(why error) {
 	g.stop(why)
 	g.shifts.Wait()
+}
+
+// await waits until nobody works with it any more, or ctx ends.
+func (g *generation) await(ctx context.Context) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		g.shifts.Wait()
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
 }
 
 // current returns what is configured.
@@ -299,7 +315,10 @@ func (d *daemon) isRestored() bool {
 }
 
 // ended takes note of a job that has ended.
-func (d *daemon) ended(_ context.Context, j *store.Job) { d.metrics.JobEnded(j.State) }
+func (d *daemon) ended(_ context.Context, j *store.Job) {
+	d.metrics.JobEnded(j.State)
+	d.deliver()
+}
 
 func (d *daemon) poke() {
 	select {
@@ -428,6 +447,7 @@ func (d *daemon) reconcile(ctx context.Context) {
 		d.log.Error("taking over from processes that died", "error", err)
 	}
 	d.engine.doubt()
+	d.deliver()
 }
 
 // feedWatchdog tells the service manager that we live, for as long as every loop
@@ -497,6 +517,7 @@ func (d *daemon) shutdown() error {
 		d.log.Error("stopping", "error", err)
 	}
 	wait.Wait()
+	d.gen.await(ctx) // a mail in hand; what is not known to be sent is sent again
 	d.mu.Lock()
 	d.ready = false
 	d.mu.Unlock()

@@ -86,7 +86,7 @@ func Table() []Entry {
 		{UnknownUser, []Result{Failed}, "The directory has the entry but the store does not yet, or the user changed identity since the job opened.", "Run `dirpin sync`, then retry."},
 		{OutsideScope, []Result{Failed}, "The watch folder's `allow.users` does not cover this user.", "Use a folder that may."},
 		{NoValue, []Result{Failed}, "The row of the csv has no value for a secret that is asked for.", "Fill in the value; `failed.csv` has the row."},
-		{NoAddress, []Result{Failed}, "The generated value could not be delivered: no mail address.", "Give the user (or the manager) an address."},
+		{NoAddress, []Result{Failed}, "The value could not be delivered: no mail address, or none that `mail.allow` has. Nothing was changed.", "Give the user (or the manager) an address."},
 
 		{TooShort, []Result{Failed}, "The value is shorter than the policy allows.", "Use a longer one."},
 		{TooLong, []Result{Failed}, "The value is longer than the policy allows.", "Use a shorter one."},

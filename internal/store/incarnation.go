@@ -125,6 +125,10 @@ func (t *Tx) HoldRestored(reason string, until time.Time) error {
 	if err := t.forgetRequests(); err != nil {
 		return fmt.Errorf("forgetting the requests of the restored database: %w", err)
 	}
+	// They may have been sent in the time that is forgotten, and others since.
+	if err := t.refuse("the database was restored before it was known to be sent", "1 = 1"); err != nil {
+		return err
+	}
 	for _, q := range []string{
 		// Whoever waits may have been pushed in the time that is forgotten, and
 		// the value be there already: only an acceptance tells.

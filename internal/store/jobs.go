@@ -386,6 +386,9 @@ func (t *Tx) EraseOld(before time.Time) error {
 	if _, err := t.exec("UPDATE job_lists SET content = NULL WHERE job IN ("+old+")", milli(before)); err != nil {
 		return err
 	}
+	if err := t.refuse("its values were erased: retry_within has passed", "kind = 'value' AND job IN ("+old+")", milli(before)); err != nil {
+		return err
+	}
 	_, err := t.exec("UPDATE jobs SET job_key = NULL, pin = NULL, password = NULL WHERE id IN ("+old+")", milli(before))
 	return err
 }

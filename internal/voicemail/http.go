@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/dirpin/dirpin/config"
+	"github.com/dirpin/dirpin/internal/webhook"
 )
 
 const (
@@ -46,7 +47,7 @@ func newHTTPHook(cfg *config.Voicemail, opt Options) (*httpHook, error) {
 	}
 	h := &httpHook{url: u, shown: u.Scheme + "://" + u.Host + u.EscapedPath(), now: opt.Now}
 	if !opt.Secret.IsZero() {
-		if h.key, err = signingKey(opt.Secret); err != nil {
+		if h.key, err = webhook.Key(opt.Secret); err != nil {
 			return nil, err
 		}
 	}
@@ -140,7 +141,7 @@ func (h *httpHook) request(ctx context.Context, a Attempt) *http.Request {
 		},
 	}
 	if h.key != nil {
-		sign(req.Header, h.key, a.RequestID, h.now(), payload)
+		webhook.Sign(req.Header, h.key, a.RequestID, h.now(), payload)
 	}
 	return req.WithContext(ctx)
 }

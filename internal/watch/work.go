@@ -231,9 +231,6 @@ func (f *Folder) submit(ctx context.Context, d *dir, c *claim, file *dropped) (*
 	case err != nil:
 		return nil, f.await(c, refuse("%v", err))
 	}
-	if cannot := s.Job.Unsupported(); len(cannot) > 0 {
-		return nil, &refusal{cannot}
-	}
 	s.Folder = f.w.Name
 	accepted, err := f.jobs.Accept(ctx, s, resetjob.Origin{Submitter: by, Claim: c.id()})
 	sameJob, claimed := new(resetjob.SameError), new(resetjob.ClaimedError)

@@ -1,4 +1,7 @@
-package voicemail
+// Package webhook signs requests as Standard Webhooks says
+// (https://www.standardwebhooks.com), so that their receiver can tell who sent
+// them, and when.
+package webhook
 
 import (
 	"crypto/hmac"
@@ -15,8 +18,8 @@ import (
 
 const secretPrefix = "whsec_"
 
-// signingKey reads the secret of a hook: base64 after whsec_, else as it is.
-func signingKey(s secret.Value) ([]byte, error) {
+// Key reads the secret of a receiver: base64 after whsec_, else as it is.
+func Key(s secret.Value) ([]byte, error) {
 	encoded, found := strings.CutPrefix(s.Reveal(), secretPrefix)
 	if !found {
 		return []byte(s.Reveal()), nil
@@ -28,8 +31,9 @@ func signingKey(s secret.Value) ([]byte, error) {
 	return key, nil
 }
 
-// sign adds the headers of Standard Webhooks.
-func sign(h http.Header, key []byte, id string, at time.Time, payload string) {
+// Sign adds the headers of one attempt: id is the same at every attempt, at is
+// the time of this one.
+func Sign(h http.Header, key []byte, id string, at time.Time, payload string) {
 	timestamp := strconv.FormatInt(at.Unix(), 10)
 	mac := hmac.New(sha256.New, key)
 	mac.Write([]byte(id + "." + timestamp + "." + payload))
