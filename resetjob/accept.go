@@ -78,10 +78,8 @@ func (e *Env) Accept(ctx context.Context, s *Submission, from Origin) (*Accepted
 				return err
 			}
 		}
-		if a.Superseded, err = e.supersede(tx, j); err != nil || j.State != store.Queued {
-			return err
-		}
-		return e.ring(tx, j.ID)
+		a.Superseded, err = supersede(tx, j)
+		return err
 	})
 	if err != nil {
 		return nil, err
@@ -96,7 +94,7 @@ func (e *ClaimedError) Error() string { return fmt.Sprintf("the file is job %d a
 
 // supersede ends the jobs that a new one of the same name replaces in its
 // folder.
-func (e *Env) supersede(tx *store.Tx, j *store.Job) ([]int64, error) {
+func supersede(tx *store.Tx, j *store.Job) ([]int64, error) {
 	if j.Folder == "" {
 		return nil, nil
 	}
@@ -116,7 +114,7 @@ func (e *Env) supersede(tx *store.Tx, j *store.Job) ([]int64, error) {
 		if _, err := tx.EndPending(o.ID, outcome.Cancelled); err != nil {
 			return nil, err
 		}
-		if err := errors.Join(tx.LogJob(o.ID, why), tx.LogJob(j.ID, fmt.Sprintf("replaces job %d", o.ID)), e.ring(tx, o.ID)); err != nil {
+		if err := errors.Join(tx.LogJob(o.ID, why), tx.LogJob(j.ID, fmt.Sprintf("replaces job %d", o.ID))); err != nil {
 			return nil, err
 		}
 		ids = append(ids, o.ID)

@@ -67,13 +67,7 @@ func (e *Env) Release(ctx context.Context, id int64, by string) (*store.Job, err
 				return err
 			}
 		}
-		if err := tx.ReleaseJob(j); err != nil {
-			return err
-		}
-		if state, _, err := tx.JobState(id); err != nil || state != store.Queued {
-			return err
-		}
-		return e.ring(tx, id)
+		return tx.ReleaseJob(j)
 	})
 }
 
@@ -96,10 +90,7 @@ func (e *Env) Cancel(ctx context.Context, id int64, by string) (j *store.Job, le
 		if left, err = tx.EndPending(id, outcome.Cancelled); err != nil {
 			return err
 		}
-		if err := tx.LogJob(id, "cancelled by "+by); err != nil || j.Owner != "" {
-			return err
-		}
-		return e.ring(tx, id)
+		return tx.LogJob(id, "cancelled by "+by)
 	})
 	return j, left, moved, err
 }
@@ -180,10 +171,7 @@ func (e *Env) Schedule(ctx context.Context, id int64, run Run, by string) (*stor
 		if err := tx.LogJob(id, fmt.Sprintf("scheduled by %s: %s", by, describeRun(run))); err != nil {
 			return err
 		}
-		if err := tx.Reschedule(id, definition, due, series); err != nil || !run.Now {
-			return err
-		}
-		return e.ring(tx, id)
+		return tx.Reschedule(id, definition, due, series)
 	})
 }
 
@@ -229,10 +217,7 @@ func (e *Env) runNow(tx *store.Tx, j *store.Job, by string) error {
 	if err := tx.LogJob(j.ID, "started by "+by); err != nil {
 		return err
 	}
-	if err := e.nextRun(tx, j, next); err != nil {
-		return err
-	}
-	return e.ring(tx, j.ID)
+	return e.nextRun(tx, j, next)
 }
 
 // nextOf returns the next time of a job's schedule; the zero time where none

@@ -32,11 +32,6 @@ type Env struct {
 	Marker *incarnation.Marker // of this installation; nil: nobody asks whether the database was restored
 	Log    *slog.Logger
 
-	// Doorbell is told, in the transaction that makes it so, that a job can be
-	// worked on (Run): it waits in the queue, or has ended and needs its report.
-	// Its error undoes the transaction. Nil: whoever looks finds it (store.Tx.Open).
-	Doorbell func(tx *store.Tx, job int64) error
-
 	// TakeTurns lets Run return a *TurnError where an earlier job has users of
 	// this one left to change; else both run, and wait for each other user by user.
 	TakeTurns bool
@@ -70,13 +65,6 @@ func (e *Env) step(name string) {
 	if e.Step != nil {
 		e.Step(name)
 	}
-}
-
-func (e *Env) ring(tx *store.Tx, job int64) error {
-	if e.Doorbell == nil {
-		return nil
-	}
-	return e.Doorbell(tx, job)
 }
 
 // legContext binds a sealed value to its row, so that it cannot be moved to

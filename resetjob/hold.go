@@ -18,7 +18,11 @@ func describeHold(j *store.Job, def *Job, cfg *config.Config, guard string, coun
 	case strings.HasPrefix(guard, reasonBy):
 		return guard + release
 	}
-	next := fmt.Sprintf("; if that is meant: dirpin jobs release %d, then run the file again; else dirpin jobs cancel %d", j.ID, j.ID)
+	again := ", then run the file again"
+	if j.Folder != "" || j.Series != 0 { // the service goes on with it
+		again = ""
+	}
+	next := fmt.Sprintf("; if that is meant: dirpin jobs release %d%s; else dirpin jobs cancel %d", j.ID, again, j.ID)
 	switch guard {
 	case store.ReasonRestored:
 		return "the database was restored while it was unfinished: dirpin jobs cancel " + fmt.Sprint(j.ID) + " if it is done with; dirpin jobs release --restored lets all such jobs go on"

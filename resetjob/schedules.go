@@ -168,7 +168,7 @@ func (e *Env) fire(tx *store.Tx, j *store.Job, now time.Time, t *Tick) error {
 		return nil
 	}
 	t.Started = append(t.Started, j.ID)
-	return e.ring(tx, j.ID)
+	return nil
 }
 
 // skip leaves a time of a schedule out.
@@ -182,10 +182,8 @@ func (e *Env) skip(tx *store.Tx, j *store.Job, next time.Time, why string, t *Ti
 		return tx.Postpone(j.ID, next, why)
 	}
 	t.Ended = append(t.Ended, j.ID)
-	if _, err := tx.MoveJob(j.ID, []store.State{store.Scheduled}, store.Cancelled, why+"; the schedule has no further run"); err != nil {
-		return err
-	}
-	return e.ring(tx, j.ID)
+	_, err := tx.MoveJob(j.ID, []store.State{store.Scheduled}, store.Cancelled, why+"; the schedule has no further run")
+	return err
 }
 
 // nextRun makes the job of a schedule's next time, with the values and the list

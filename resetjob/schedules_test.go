@@ -373,10 +373,7 @@ func TestHoldWhileRunning(t *testing.T) {
 }
 
 func TestAccept(t *testing.T) {
-	ctx := context.Background()
 	k := newTimed(t, "2026-11-24T12:00:00Z", nil)
-	var rung []int64
-	k.env.Doorbell = func(_ *store.Tx, job int64) error { rung = append(rung, job); return nil }
 	now := "id: once\nselect: {query: all}\nreset: {pin: {generate: {length: 6}}}\ndeliver: none\n"
 	j := k.accept("now.yaml", now)
 	same := new(SameError)
@@ -389,9 +386,6 @@ func TestAccept(t *testing.T) {
 	if _, err := k.drop("again.yaml", strings.Replace(now, "id: once\n", "", 1)); !errors.As(err, &same) || same.Job != j.ID+1 {
 		t.Errorf("the same content: %v", err)
 	}
-	if len(rung) != 2 {
-		t.Errorf("rung for %v", rung)
-	}
 	// By name.
 	old := k.accept("night.yaml", nightly)
 	new, err := k.drop("night.yaml", strings.Replace(nightly, "0 2", "0 3", 1))
@@ -401,18 +395,6 @@ func TestAccept(t *testing.T) {
 	if j := k.finish(old.ID); j.State != store.Superseded {
 		t.Errorf("the old one is %s", j.State)
 	}
-	k.env.Doorbell = func(*store.Tx, int64) error { return errors.New("no bell") }
-	if _, err := k.drop("bell.yaml", "select: {query: all}\nreset: {pin: {generate: {length: 5}}}\ndeliver: none\n"); err == nil {
-		t.Error("accepted without its bell")
-	}
-	k.must(k.env.Store.Read(ctx, func(tx *store.Tx) error {
-		return tx.Jobs(func(j *store.Job) error {
-			if j.Name == "bell" {
-				t.Error("the job is there without its bell")
-			}
-			return nil
-		})
-	}))
 }
 
 // What a folder does not allow is a fault with its place; whom it does not

@@ -22,10 +22,6 @@ type Tx struct {
 	noFlags  int             // whether nobody is on the work list: 0 not asked yet, 1 nobody, -1 somebody
 }
 
-// SQL returns the transaction itself, for a queue whose rows are to be written
-// with ours or not at all.
-func (t *Tx) SQL() *sql.Tx { return t.tx }
-
 // Now returns the one time of the transaction.
 func (t *Tx) Now() time.Time { return time.UnixMilli(t.now).UTC() }
 

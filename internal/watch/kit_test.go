@@ -70,6 +70,9 @@ func newKit(t testing.TB, change func(*config.Config)) *kit {
 	return k
 }
 
+// discard is the log of a test of many processes.
+var discard = slog.New(slog.DiscardHandler)
+
 type testLog struct{ testing.TB }
 
 func (l testLog) Write(b []byte) (int, error) { l.Logf("%s", b); return len(b), nil }

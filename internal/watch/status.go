@@ -33,7 +33,7 @@ func (f *Folder) tell(ctx context.Context, d *dir) (time.Time, error) {
 	there := make(map[string]bool, len(drops))
 	for _, drop := range drops {
 		j := drop.Job
-		base := keptName(acceptedDir, drop.File.Created, fmt.Sprint(drop.File.ID), filepath.Base(drop.File.File))
+		base := keptOf(drop.File)
 		there[base] = true
 		if j.State != store.Scheduled && j.State != store.Held {
 			next = f.o.Now().Add(tellEvery)
@@ -60,6 +60,11 @@ func (f *Folder) tell(ctx context.Context, d *dir) (time.Time, error) {
 		}
 	}
 	return next, problem
+}
+
+// keptOf returns the path in accepted of the file that became a job.
+func keptOf(j *store.Job) string {
+	return keptName(acceptedDir, j.Created, fmt.Sprint(j.ID), filepath.Base(j.File))
 }
 
 // over tells whether nothing more is to be told of a job.

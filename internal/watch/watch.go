@@ -105,23 +105,29 @@ func (f *Folder) Run(ctx context.Context) error {
 	changes := newChanges(f.w.Dir)
 	defer changes.close()
 	for {
+		changes.follow() // before the look: what comes during it is told of
 		next := f.Look(ctx)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		changes.follow()
 		timer := time.NewTimer(max(next.Sub(f.o.Now()), time.Millisecond))
 		select {
 		case <-ctx.Done():
 		case <-timer.C:
-		case <-changes.some():
-			select {
-			case <-ctx.Done():
-			case <-time.After(gather):
-			}
-			changes.drain()
+		case <-changes.events:
+			gathered(ctx)
+		case <-changes.errors: // some were lost: the look sees everything
+			gathered(ctx)
 		}
 		timer.Stop()
+		changes.drain()
+	}
+}
+
+func gathered(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(gather):
 	}
 }
 
@@ -276,45 +282,36 @@ func random() string {
 	return hex.EncodeToString(b[:])
 }
 
-// changes tells of changes in a folder, where the system does.
+// changes tells of changes in a folder, where the system does. What it does not
+// tell of is found by the rescan, later.
 type changes struct {
-	path string
-	w    *fsnotify.Watcher // nil: it does not
+	path   string
+	w      *fsnotify.Watcher
+	events chan fsnotify.Event
+	errors chan error
 }
 
 func newChanges(path string) *changes {
 	c := &changes{path: path}
-	if w, err := fsnotify.NewWatcher(); err == nil { // else the rescan finds everything, later
-		c.w = w
+	if w, err := fsnotify.NewWatcher(); err == nil {
+		c.w, c.events, c.errors = w, w.Events, w.Errors
 	}
 	return c
 }
 
-// follow watches the folder, which may be another one by now or come back.
+// follow watches the folder, which may have come back.
 func (c *changes) follow() {
-	if c.w == nil {
-		return
-	}
-	if len(c.w.WatchList()) == 0 {
-		_ = c.w.Add(c.path) // not there: the rescan will see it
+	if c.w != nil && len(c.w.WatchList()) == 0 {
+		_ = c.w.Add(c.path) // it is not there: Look says so
 	}
 }
 
-// some yields when something changed.
-func (c *changes) some() <-chan fsnotify.Event {
-	if c.w == nil {
-		return nil
-	}
-	return c.w.Events
-}
-
-// drain forgets what is known to have changed, and errors: the look that follows
-// sees everything.
+// drain forgets changes: the look that follows sees everything.
 func (c *changes) drain() {
 	for {
 		select {
-		case <-c.w.Events:
-		case <-c.w.Errors:
+		case <-c.events:
+		case <-c.errors:
 		default:
 			return
 		}

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -110,30 +109,6 @@ func TestLeftAlone(t *testing.T) {
 	}
 }
 
-// Links are not followed, and nothing hangs on what is no file.
-func TestNoFiles(t *testing.T) {
-	k := newKit(t, nil)
-	outside := filepath.Join(k.dir, "outside.yaml")
-	k.must(os.WriteFile(outside, []byte(good), 0o644))
-	k.must(os.Symlink(outside, filepath.Join(k.w.Dir, "link.yaml")))
-	k.must(os.Symlink("nowhere", filepath.Join(k.w.Dir, "dangling.yaml")))
-	k.must(os.Link(outside, filepath.Join(k.w.Dir, "hard.yaml")))
-	k.must(syscall.Mkfifo(filepath.Join(k.w.Dir, "fifo.yaml"), 0o644))
-	k.must(syscall.Mknod(filepath.Join(k.w.Dir, "socket.yaml"), syscall.S_IFSOCK|0o644, 0))
-	k.look()
-	for name, reason := range map[string]string{"link": "links are not followed", "dangling": "links are not followed", "hard": "hard link", "fifo": "no regular file", "socket": "no regular file"} {
-		if text := k.text(rejectedDir, name+".yaml.reason.txt"); !strings.Contains(text, reason) {
-			t.Errorf("%s: %s", name, text)
-		}
-	}
-	if text, err := os.ReadFile(outside); err != nil || string(text) != good {
-		t.Errorf("outside: %s %v", text, err)
-	}
-	if jobs := k.all(); len(jobs) != 0 {
-		t.Errorf("jobs: %v", jobs)
-	}
-}
-
 // One gigabyte, of which nothing is written, costs no memory and no time.
 func TestHuge(t *testing.T) {
 	k := newKit(t, nil)
@@ -164,27 +139,29 @@ func TestGrowing(t *testing.T) {
 	if len(k.all()) != 1 {
 		t.Fatalf("refused: %v", k.inside(rejectedDir))
 	}
-	// Now somebody writes between the claim and the end of reading.
-	k.drop("late.yaml", "name: late\n")
-	path := ""
-	k.f.jobs = &between{Jobs: k.env, claimed: func() {
-		if path == "" {
-			found, _ := filepath.Glob(filepath.Join(k.w.Dir, claimsDir, "*", "late.yaml"))
-			path = found[0]
-		}
-	}}
-	k.f.o.Step = func(step string) {
-		if step == "claimed" {
+	// Somebody writes on when it is claimed, and being read.
+	for i, step := range []string{"claimed", "opened"} {
+		k.drop("late.yaml", "name: late\n")
+		k.f.Look(context.Background())
+		k.f.o.Step = func(s string) {
+			if s != step {
+				return
+			}
+			k.f.o.Step = func(string) {}
 			found, _ := filepath.Glob(filepath.Join(k.w.Dir, claimsDir, "*", "late.yaml"))
 			f, err := os.OpenFile(found[0], os.O_APPEND|os.O_WRONLY, 0)
 			k.must(err)
-			f.WriteString(good)
+			f.WriteString(good + "#" + step)
 			f.Close()
 		}
-	}
-	k.look()
-	if len(k.all()) != 2 {
-		t.Errorf("written to while it was claimed: %v", k.inside(rejectedDir))
+		k.pass(settle)
+		if _, err := os.Lstat(filepath.Join(k.w.Dir, "late.yaml")); (err == nil) != (step == "opened") {
+			t.Errorf("%s: given back: %v", step, err)
+		}
+		k.look()
+		if len(k.all()) != 2+i {
+			t.Errorf("%s: %d jobs, refused %v", step, len(k.all()), k.inside(rejectedDir))
+		}
 	}
 }
 
@@ -460,4 +437,33 @@ func TestRun(t *testing.T) {
 		t.Error(err)
 	}
 	k.clean("471108", "471109")
+}
+
+// Old files go, but for those of jobs that have not ended.
+func TestForget(t *testing.T) {
+	ctx := context.Background()
+	k := newKit(t, nil)
+	k.drop("done.yaml", good)
+	k.look()
+	k.drop("held.yaml", strings.Replace(good, "471108", "280639", 1)+"run: held\n")
+	k.drop("bad.yaml", bad)
+	k.look()
+	_, err := k.env.Run(ctx, 1, nil)
+	k.must(err)
+	k.pass(time.Second)
+	k.must(os.WriteFile(filepath.Join(k.w.Dir, acceptedDir, "README"), nil, 0o600))
+	if n, err := k.f.Forget(ctx, 90*24*time.Hour, 7*24*time.Hour); n != 0 || err != nil {
+		t.Errorf("new ones: %d %v", n, err)
+	}
+	k.now = k.now.Add(8 * 24 * time.Hour)
+	if n, err := k.f.Forget(ctx, 90*24*time.Hour, 7*24*time.Hour); n != 2 || err != nil || len(k.inside(rejectedDir)) != 0 {
+		t.Errorf("after a week: %d %v %v", n, err, k.inside(rejectedDir))
+	}
+	k.now = k.now.Add(90 * 24 * time.Hour)
+	if n, err := k.f.Forget(ctx, 90*24*time.Hour, 0); n != 2 || err != nil {
+		t.Errorf("after three months: %d %v", n, err)
+	}
+	if left := strings.Join(k.inside(acceptedDir), " "); !strings.Contains(left, "held.yaml") || strings.Contains(left, "done") || !strings.Contains(left, "README") {
+		t.Errorf("left: %s", left)
+	}
 }

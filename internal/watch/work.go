@@ -190,6 +190,7 @@ func (f *Folder) read(d *dir, c *claim) (*dropped, error) {
 	if !os.SameFile(before, file.info) || !file.info.Mode().IsRegular() {
 		return nil, errGrowing
 	}
+	f.o.Step("opened")
 	if file.content, err = io.ReadAll(io.LimitReader(opened, strictyaml.MaxSize+1)); err != nil {
 		return nil, err
 	}
@@ -272,7 +273,7 @@ func (f *Folder) finish(ctx context.Context, d *dir, all []*made) {
 			// The job is there: its list is what a person must see to.
 			f.complain("list", fmt.Errorf("job %d: %w: remove the secrets from the list by hand", m.job.ID, err))
 		}
-		m.base = keptName(acceptedDir, m.job.Created, fmt.Sprint(m.job.ID), m.c.name)
+		m.base = keptOf(m.job)
 		if m.file.content == nil {
 			continue // somebody made it unreadable since
 		}
