@@ -14,7 +14,7 @@ import (
 // lane is the way of a job's legs to one system.
 type lane struct {
 	slots  *voicemail.Slots // those that are on the wire, of all jobs
-	ahead  int              // journalled and not answered
+	ahead  int              // journalled and without an answer, those that rest among them
 	paused time.Time        // until
 	since  time.Time        // when it began to be paused; zero: it is not
 	gaveUp bool             // it was paused for longer than pause_max
@@ -31,8 +31,10 @@ func (r *runner) room(s *voicemail.System) bool {
 
 // push sends a journalled leg on its way. It comes back through r.pushed.
 func (r *runner) push(w *work) {
-	l := r.lanes[w.system]
-	l.ahead++
+	if !w.ahead {
+		w.ahead = true
+		r.lanes[w.system].ahead++
+	}
 	r.inFlight++
 	go func() {
 		out, err := r.send(w)
@@ -61,13 +63,22 @@ func (r *runner) send(w *work) (voicemail.Outcome, error) {
 
 func (r *runner) gotPushed(w *work) {
 	r.inFlight--
-	l := r.lanes[w.system]
-	l.ahead--
-	if w.kept == nil && w.outcome.Attempts > w.prior.Attempts {
+	if w.kept == nil {
+		r.landed(w)
+	}
+	if l := r.lanes[w.system]; w.kept == nil && w.outcome.Attempts > w.prior.Attempts {
 		l.paused, l.since = time.Time{}, time.Time{}
 		r.still = false
 	}
 	r.settled = append(r.settled, w)
+}
+
+// landed makes room for another leg.
+func (r *runner) landed(w *work) {
+	if w.ahead {
+		w.ahead = false
+		r.lanes[w.system].ahead--
+	}
 }
 
 // keep decides what becomes of a leg whose push has no outcome yet, after that
@@ -97,6 +108,7 @@ func (r *runner) keep(w *work) {
 	}
 	w.kept, w.outcome = nil, nil
 	if unsent {
+		r.landed(w)
 		w.leg.RequestID = w.sent.RequestID
 		w.sent, w.prior = nil, voicemail.History{}
 		r.ready = append(r.ready, w)
@@ -154,6 +166,7 @@ func (r *runner) again() {
 
 // giveUp ends a leg of which nobody will ask again whether it had arrived.
 func (r *runner) giveUp(w *work, why string) {
+	r.landed(w)
 	w.outcome = &voicemail.Outcome{History: w.prior, Result: outcome.Failed, Code: w.system.Uncertain(), Detail: why}
 	w.ready = time.Time{}
 	r.settled = append(r.settled, w)

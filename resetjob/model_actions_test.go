@@ -27,6 +27,7 @@ func (w *world) actions() map[string]func(*rapid.T) {
 		"copy": w.copyAside, "restore": w.restore, "release restored": w.releaseRestored, "drill": w.drill,
 		"break": w.breakDatabase, "mend": w.mend, "bad row": w.badRow, "take over": w.unlock,
 		"clock": w.moveClock, "keys": w.rotateKeys, "doctor": w.doctor, "wait": func(*rapid.T) {}, "misfortune": w.misfortune,
+		"leave and return": w.leaveAndReturn, "refusals": w.refusals,
 	}
 	actions := map[string]func(*rapid.T){"": func(*rapid.T) {}}
 	for name, act := range all {
@@ -292,15 +293,47 @@ func (w *world) misfortune(rt *rapid.T) {
 	p.fates = append(p.fates[:p.turn:p.turn], more...)
 }
 
+// refusals runs a job that may fail once, while everybody is refused.
+func (w *world) refusals(rt *rapid.T) {
+	if w.jobs >= 5 || len(w.living()) >= 2 || !w.broken.IsZero() {
+		rt.Skip()
+	}
+	var hired []*person // more than the concurrency may overshoot
+	for c := 'a'; c <= 'h' && len(w.people)+len(hired) < 5; c++ {
+		p := &person{alias: "user" + string(c), box: newMailbox(true)}
+		if !slices.ContainsFunc(w.people, func(q *person) bool { return q.alias == p.alias || q.born == p.alias }) {
+			w.insertPerson(p)
+			hired = append(hired, p)
+		}
+	}
+	w.mu.Lock()
+	w.people = append(w.people, hired...)
+	for _, p := range w.people {
+		p.fates = append(p.fates[:p.turn:p.turn], fate{kind: rejectsIt, after: 5 * time.Millisecond})
+	}
+	w.mu.Unlock()
+	w.jobs++
+	w.startFile("select: {query: all}\ndeliver: none\nreset: {pin: {generate: {length: 8}}}\nlimits: {max_failures: 1}\n", "", 0)
+}
+
 // doctor lifts what keeps everybody from the systems.
 func (w *world) doctor(rt *rapid.T) {
 	if !w.broken.IsZero() {
 		rt.Skip()
 	}
-	if w.exec("DELETE FROM latches") == 0 {
+	if w.lift() == 0 {
 		rt.Skip()
 	}
 	w.say("doctor passes")
+}
+
+func (w *world) lift() int64 {
+	n := w.exec("DELETE FROM latches")
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n += int64(len(w.denied))
+	clear(w.denied)
+	return n
 }
 
 // rotateKeys adds a key and makes it the primary one, when no process lives

@@ -19,7 +19,7 @@ func (w *world) check() {
 	w.checkCredentials(s)
 	ahead := make(map[[2]string]int)
 	for _, j := range s.journal {
-		if j.until == 0 && j.owner != "" && w.bad == 0 { // whose result cannot be written is not ahead
+		if j.until == 0 && j.owner != "" && !w.owed[j.ref] { // whose result cannot be written is not ahead
 			k := [2]string{j.owner, j.system}
 			if ahead[k]++; ahead[k] > 2*w.cfg.Voicemail[0].Concurrency {
 				w.wrong("%d legs are journalled ahead of %s, and its concurrency is %d (A2)", ahead[k], j.system, w.cfg.Voicemail[0].Concurrency)
@@ -113,6 +113,9 @@ func (w *world) checkLegs(s *view) {
 	for k, l := range s.legs {
 		if k.kind != store.PIN {
 			continue
+		}
+		if l.state == store.Final && l.result == outcome.Failed && l.code == outcome.VoicemailDenied && w.sentTo[k.legID] != "" && w.seen != nil && (w.seen.legs[k] == nil || w.seen.legs[k].state != store.Final) {
+			w.denied[w.sentTo[k.legID]] = w.clock()
 		}
 		other := s.legs[legKey{k.legID, store.Password}]
 		fault := verdict{code: l.code}

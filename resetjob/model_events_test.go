@@ -35,7 +35,31 @@ func (w *world) sync(rt *rapid.T) {
 		rt.Skip()
 	}
 	p := w.present(rt)
-	what := rapid.SampledFrom([]string{"rename", "new hire", "remove", "inactive", "active", "department 1", "department 2", "department 5", "department 9"}).Draw(rt, "what")
+	w.syncs(rt, p, rapid.SampledFrom([]string{"rename", "new hire", "remove", "inactive", "active", "department 1", "department 2", "department 5", "department 9"}).Draw(rt, "what"))
+}
+
+// leaveAndReturn removes somebody whom a request may still reach, and resets
+// whoever comes back by that name.
+func (w *world) leaveAndReturn(rt *rapid.T) {
+	if w.jobs >= 5 || len(w.living()) >= 2 || !w.broken.IsZero() {
+		rt.Skip()
+	}
+	w.mu.Lock()
+	var p *person
+	for pk := range w.network {
+		if !pk.listen && pk.arrives() && pk.person.ref != 0 && (p == nil || pk.person.alias < p.alias) {
+			p = pk.person
+		}
+	}
+	w.mu.Unlock()
+	if p == nil {
+		rt.Skip()
+	}
+	w.syncs(rt, p, "remove")
+	w.startFile(w.jobFile(rt), "", 0)
+}
+
+func (w *world) syncs(rt *rapid.T, p *person, what string) {
 	s, err := store.Open(context.Background(), store.Options{Path: w.db, Now: w.now})
 	w.must(err)
 	defer s.Close()
@@ -199,7 +223,7 @@ func (w *world) badRow(rt *rapid.T) {
 		rt.Skip()
 	}
 	p := w.present(rt)
-	w.bad = p.ref
+	w.bad, w.owed[p.ref] = p.ref, true
 	for name, what := range map[string]string{"bad": "INSERT", "bad2": "UPDATE"} {
 		w.exec(fmt.Sprintf("CREATE TRIGGER %s BEFORE %s ON credentials WHEN NEW.user_ref = %d BEGIN SELECT RAISE(ABORT, 'bad row'); END", name, what, p.ref))
 	}

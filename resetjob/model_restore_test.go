@@ -28,7 +28,7 @@ func (w *world) copyAside(rt *rapid.T) {
 	if _, err := os.Stat(w.db + "-wal"); err == nil {
 		w.must(copyFile(w.db+"-wal", filepath.Join(w.copied, "dirpin.db-wal")))
 	}
-	w.copiedGen, w.sinceCopy, w.copiedAt = w.generation(), 0, time.Now()
+	w.copiedGen, w.sinceCopy, w.copiedAt, w.copiedOpened = w.generation(), 0, time.Now(), maps.Clone(w.opened)
 	w.say("the database is copied")
 }
 
@@ -56,9 +56,9 @@ func (w *world) restore(rt *rapid.T) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.lineage++
-	w.seen, w.opened = nil, map[int64]int{}
+	w.seen, w.opened, w.denied = nil, maps.Clone(w.copiedOpened), map[string]time.Time{}
 	if w.sinceCopy > 0 || w.generation() > w.copiedGen {
-		w.restored = time.Now() // and has forgotten something
+		w.restored, w.forgotten = time.Now(), w.lineage // and has forgotten something
 	}
 	w.refind()
 	w.tell("the copy is put back")
@@ -106,11 +106,17 @@ func (w *world) drill(rt *rapid.T) {
 		rt.Skip()
 	}
 	file := w.jobFile(rt)
-	at := rapid.SampledFrom([]string{"opening", "written", "pushed"}).Draw(rt, "copied at")
-	w.startFile(file, at, 1).within(5 * time.Minute)
-	w.copyAside(rt)
+	at := rapid.SampledFrom([]string{"opening", "written", "pushed", "its middle"}).Draw(rt, "copied at")
+	if at == "its middle" {
+		w.copyWhileBusy(rt, file)
+	} else {
+		w.startFile(file, at, 1).within(5 * time.Minute)
+		w.copyAside(rt)
+	}
 	job := w.pick(rt, func(j *seenJob) bool { return j.stage != store.StageClosed })
-	w.startGoOn(job.id, "", 0).within(5 * time.Minute)
+	if at != "its middle" {
+		w.startGoOn(job.id, "", 0).within(5 * time.Minute)
+	}
 	w.pause(rt)
 	w.restore(rt)
 	for range 2 {
@@ -118,6 +124,18 @@ func (w *world) drill(rt *rapid.T) {
 		w.sit(10 * time.Minute)
 	}
 	w.startGoOn(job.id, "", 0)
+}
+
+// copyWhileBusy copies the database while a job waits for a busy system, and
+// lets the job send more than is in the copy, without another process.
+func (w *world) copyWhileBusy(rt *rapid.T, file string) {
+	for _, p := range w.people {
+		p.fates = append(p.fates[:p.turn:p.turn], fate{kind: tryAgain, after: 5 * time.Millisecond, late: 30 * time.Second})
+	}
+	w.startFile(file, "", 0)
+	w.sit(time.Second)
+	w.copyAside(rt)
+	w.sit(40 * time.Second)
 }
 
 func (w *world) letGo() *process {
@@ -147,9 +165,9 @@ func (w *world) settleAll() {
 	for _, p := range w.living() {
 		p.dieAt = ""
 	}
-	w.exec("DELETE FROM latches")
+	w.lift()
 	w.sit(20 * time.Minute)
-	w.exec("DELETE FROM latches")
+	w.lift()
 	for n := 0; !w.restored.IsZero() && n < 3; n++ {
 		<-w.letGo().done
 		w.sit(10 * time.Minute)

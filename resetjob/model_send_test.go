@@ -92,6 +92,7 @@ func (w *world) mayBeSent(c *wire, r *request) {
 	if len(r.legs) == 0 || r.legs[len(r.legs)-1] != j.legID {
 		r.legs = append(r.legs, j.legID)
 	}
+	w.sentTo[j.legID] = c.system
 	job := s.jobs[j.job]
 	fresh := r.process == nil || r.firstAt != j.firstAt // journalled since it was last sent
 	again := !fresh && r.process != c.p                 // after its process was cut
@@ -104,6 +105,10 @@ func (w *world) mayBeSent(c *wire, r *request) {
 		w.wrong("%s sends a request for %s that is somebody else's item, %v (S14)", c.p.name, r.person.alias, j.legID)
 	case j.system != c.system:
 		w.wrong("%v is sent to %s and journalled for %s (S14)", j.legID, c.system, j.system)
+	case r.lineage < w.forgotten:
+		w.wrong("%s sends %s for %s, a request of before the database was restored (S4)", c.p.name, r.pin, r.person.alias)
+	case (fresh || again) && !w.serves(c.system, j.ref):
+		w.wrong("%s sends %v to %s, where %s does not belong any more (S14)", c.p.name, j.legID, c.system, r.person.alias)
 	case !w.restored.IsZero():
 		w.wrong("%s sends a request before the restored database was released (S4)", c.p.name)
 	case again && w.clock().Sub(first) > w.cfg.RecoverWithin+time.Minute:
@@ -123,6 +128,16 @@ func (w *world) mayBeSent(c *wire, r *request) {
 	if fresh {
 		w.mayBeClaimed(c, s, r, j)
 	}
+}
+
+// serves tells whether the user belongs to the system now.
+func (w *world) serves(system string, ref int64) bool {
+	if len(w.cfg.Voicemail) == 1 {
+		return true
+	}
+	var department string
+	w.must(w.raw.QueryRow("SELECT department FROM users WHERE id = ?", ref).Scan(&department))
+	return system == map[string]string{"1": "east", "2": "west", "9": "west"}[department]
 }
 
 func (w *world) otherKey(id string) bool {
@@ -173,7 +188,7 @@ func (w *world) isTheItems(s *view, r *request, j seenJournal) {
 // mayBeClaimed: the item was claimed by what is true now, not when its job
 // opened.
 func (w *world) mayBeClaimed(c *wire, s *view, r *request, j seenJournal) {
-	job := s.jobs[j.job]
+	job, first := s.jobs[j.job], time.UnixMilli(j.firstAt)
 	var status, department string
 	w.must(w.raw.QueryRow("SELECT status, department FROM users WHERE id = ?", j.ref).Scan(&status, &department))
 	if c.p.cfg.Protect != nil && department == "9" {
@@ -192,6 +207,9 @@ func (w *world) mayBeClaimed(c *wire, s *view, r *request, j seenJournal) {
 	w.must(w.raw.QueryRow("SELECT coalesce(max(since), 0) FROM latches WHERE system = ?", c.system).Scan(&latched))
 	if latched > 0 && latched < j.firstAt && !w.back {
 		w.wrong("%s claims %v, and %s denies us (S17)", c.p.name, j.legID, c.system)
+	}
+	if since := w.denied[c.system]; !since.IsZero() && first.After(since) && !w.back {
+		w.wrong("%s claims %v, and a job has ended because %s denies us (S17)", c.p.name, j.legID, c.system)
 	}
 	if l := s.legs[legKey{j.legID, store.PIN}]; l.lost == 0 && w.inHistory(c.p, j, r.pin) {
 		w.wrong("%s sends %s for %s, who had it before (A3)", c.p.name, r.pin, r.person.alias)

@@ -50,15 +50,21 @@ type world struct {
 	jobs      int             // files that were written
 	opened    map[int64]int   // faults of policy that opening a job has found
 
-	copied    string // a copy of the database that was put aside; "": none
-	copiedAt  time.Time
-	lastSent  time.Time // when a request was
-	copiedGen int64     // of the marker, then
-	sinceCopy int       // requests that were sent since
-	restored  time.Time // when a copy was put back; zero: nothing was, or it was released
-	lineage   int       // how often one was
-	broken    time.Time // since when the database refuses every write; zero: it takes them
-	bad       int64     // the user whose credential cannot be written; 0: none
+	copied       string // a copy of the database that was put aside; "": none
+	copiedAt     time.Time
+	copiedOpened map[int64]int
+	lastSent     time.Time      // when a request was
+	copiedGen    int64          // of the marker, then
+	sinceCopy    int            // requests that were sent since
+	restored     time.Time      // when a copy was put back; zero: nothing was, or it was released
+	lineage      int            // how often one was
+	forgotten    int            // since which lineage nothing is forgotten: requests of before are known to nobody
+	broken       time.Time      // since when the database refuses every write; zero: it takes them
+	bad          int64          // the user whose credential cannot be written; 0: none
+	owed         map[int64]bool // users whose could not be: a result of theirs may be owed
+
+	denied map[string]time.Time // since when a system has denied us, as its job says; doctor has not passed since
+	sentTo map[legID]string     // the system that an item was sent to last
 }
 
 // person is somebody with, perhaps, a mailbox.
@@ -112,7 +118,7 @@ func newModel(t *testing.T) *model {
 
 func (m *model) newWorld() *world {
 	m.n++
-	w := &world{model: m, dir: filepath.Join(m.dir, fmt.Sprint(m.n)), ring: m.ring, network: map[*packet]bool{}, requests: map[string]*request{}, values: map[string]bool{}, opened: map[int64]int{}}
+	w := &world{model: m, dir: filepath.Join(m.dir, fmt.Sprint(m.n)), ring: m.ring, network: map[*packet]bool{}, requests: map[string]*request{}, values: map[string]bool{}, opened: map[int64]int{}, owed: map[int64]bool{}, denied: map[string]time.Time{}, sentTo: map[legID]string{}}
 	w.db, w.nowhere = filepath.Join(w.dir, "dirpin.db"), filepath.Join(w.dir, "nowhere")
 	w.must(os.MkdirAll(w.nowhere, 0o700))
 	w.must(os.MkdirAll(filepath.Join(w.dir, "lists"), 0o700))

@@ -49,7 +49,7 @@ func (m mutant) run(t *testing.T) (string, bool) {
 		}
 	}
 	out, err := exec.Command("go", "test", "-overlay", overlay, "-vet=off", "-count=1", "-run", "^TestModel$", ".",
-		"-rapid.checks=1500", "-rapid.nofailfile", "-rapid.shrinktime=3s").CombinedOutput()
+		"-timeout=1h", "-rapid.checks=1500", "-rapid.nofailfile", "-rapid.shrinktime=3s").CombinedOutput()
 	if strings.Contains(string(out), "[build failed]") || strings.Contains(string(out), "[setup failed]") {
 		t.Fatalf("%s: the mutant does not build:\n%s", m.name, out)
 	}

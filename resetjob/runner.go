@@ -371,6 +371,9 @@ func (r *runner) wakes() (time.Time, bool) {
 			next = t
 		}
 	}
+	if r.inFlight > 0 && r.env.Marker != nil { // requests leave while the loop waits
+		sooner(r.advanced.Add(advanceEvery))
+	}
 	now := time.Now()
 	later := func(ws []*work) {
 		for _, w := range ws {

@@ -38,6 +38,7 @@ type work struct {
 	system  *voicemail.System
 	attempt voicemail.Attempt
 	mailbox string // where earlier jobs have found the user's mailbox there
+	ahead   bool   // it counts as ahead of the wire
 	asking  string // why the request is not sent again, but it is asked whether it took effect; "": it is sent
 	prior   voicemail.History
 	outcome *voicemail.Outcome // of the push

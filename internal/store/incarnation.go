@@ -103,7 +103,7 @@ func (t *Tx) HoldRestored(reason string, until time.Time) error {
 	}
 	const inJournal = "EXISTS (SELECT 1 FROM journal j WHERE j.job = legs.job AND j.seq = legs.seq AND j.until = 0"
 	for _, q := range []string{
-		"UPDATE legs SET state = 'final', result = 'failed', code = CASE kind WHEN 'pin' THEN '" + string(outcome.VoicemailTimeout) + "' ELSE '" + string(outcome.DirectoryTimeout) + "' END, request_id = '', body = NULL WHERE state = 'pending' AND " + inJournal + " AND j.kind = legs.kind)",
+		"UPDATE legs SET state = 'final', result = 'failed', code = CASE kind WHEN 'pin' THEN '" + string(outcome.VoicemailTimeout) + "' ELSE '" + string(outcome.DirectoryTimeout) + "' END WHERE state = 'pending' AND " + inJournal + " AND j.kind = legs.kind)",
 		"UPDATE legs SET state = 'final', result = 'not-run', code = '" + string(outcome.Held) + "' WHERE state = 'pending' AND " + inJournal + ")",
 	} {
 		if _, err := t.exec(q); err != nil {

@@ -208,7 +208,8 @@ func (t *Tx) endLost(job int64) error {
 	return err
 }
 
-// endFailed ends the pending items that have a failed leg.
+// endFailed ends the pending items that have a failed leg. Nothing was tried for
+// them now, so they don't count against max_failures.
 func (t *Tx) endFailed(job int64) error {
 	const failed = "EXISTS (SELECT 1 FROM legs l WHERE l.job = items.job AND l.seq = items.seq AND l.result = 'failed')"
 	const first = "(SELECT l.code FROM legs l WHERE l.job = items.job AND l.seq = items.seq AND l.result = 'failed' ORDER BY l.kind DESC LIMIT 1)"
@@ -237,7 +238,7 @@ func (t *Tx) endFailed(job int64) error {
 		AND EXISTS (SELECT 1 FROM items i WHERE i.job = legs.job AND i.seq = legs.seq AND i.state = 'final')`, string(outcome.Cancelled), job); err != nil {
 		return err
 	}
-	return t.AddCounts(job, counts, counts.Failed)
+	return t.AddCounts(job, counts, 0)
 }
 
 // CountOpen returns how many items of a job are pending and how many are being
