@@ -46,6 +46,7 @@ var may = map[string][]string{
 	"internal/labstore":                {"internal/lab", "internal/store"},
 	"ldapsync/storetest":               {"ldapsync", "internal/roster"},
 	"internal/arrow":                   {},
+	"packaging/hooks":                  {},
 	"internal/syncbench":               {"config", "internal/roster", "internal/slapd", "internal/store", "ldapsync", "ldapsync/tap"},
 	"internal/voicemail/voicemailtest": {"internal/voicemail", "config"},
 }
