@@ -86,6 +86,10 @@ type Writer interface {
 	// was set, and whose ManagerDN is the old or the new DN of a user that was
 	// put or removed.
 	SyncApply(agreement string, c roster.Changes) error
+	// SyncAdd is SyncApply of new people alone. Where one of their keys or user
+	// ids is taken, by whomever, or a row cannot be stored, it stores nobody and
+	// returns false.
+	SyncAdd(agreement string, people []roster.Person) (done bool, err error)
 	// LinkManagers sets the manager of everyone who is marked, also by a
 	// transaction of a run that died, to the user id of the user with that DN
 	// (of the same agreement first), or to nothing, and takes the marks away.

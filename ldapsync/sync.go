@@ -378,22 +378,58 @@ func (r *run) rejectRow(row *roster.RowError) bool {
 
 // write decides about the batch and, in the same transaction, does it.
 func (r *run) write(ctx context.Context) (p plan, err error) {
-	decide := func(tx Reader) error {
-		p, err = r.decide(tx)
-		return err
-	}
 	if r.o.DryRun {
-		return p, r.o.Store.Read(ctx, decide)
+		return p, r.o.Store.Read(ctx, func(tx Reader) error {
+			p, err = r.decide(tx)
+			return err
+		})
 	}
 	err = r.writes.do(ctx, r, len(r.batch), func(tx Writer) error {
-		return tx.SyncTry(func() error {
-			if err := decide(tx); err != nil {
+		var added bool
+		if p, added, err = r.writeNew(tx); added || err != nil {
+			return err
+		}
+		return tx.SyncTry(func() (err error) {
+			if p, err = r.decide(tx); err != nil {
 				return err
 			}
 			return tx.SyncApply(r.state.Name, p.Changes)
 		})
 	})
 	return p, err
+}
+
+// writeNew writes a batch of new people, about whom nothing else is to be kept.
+// The store is not asked whether they are new: it takes no key and no user id
+// twice, and if one is taken nothing is written and all of it is decided again
+// with what is stored.
+func (r *run) writeNew(tx Writer) (p plan, added bool, err error) {
+	if r.since != nil { // the index holds some people only
+		return p, false, nil
+	}
+	for key, e := range r.batch {
+		if e == nil || e.Refuse != nil || len(e.Faults) > 0 || r.index.find(key) >= 0 {
+			return p, false, nil
+		}
+	}
+	d := r.differ()
+	for _, k := range r.order {
+		d.entry(r.batch[k])
+	}
+	if len(d.plan.Put) < len(r.batch) {
+		return p, false, nil
+	}
+	added, err = tx.SyncAdd(r.state.Name, d.plan.Put)
+	if added {
+		err = tx.SyncApply(r.state.Name, roster.Changes{Admit: d.plan.Admit})
+	}
+	return d.plan, added, err
+}
+
+func (r *run) differ() *differ {
+	return &differ{agreement: r.state.Name, adoptLocal: r.o.Agreement.AdoptLocal, server: r.facts.Server, now: r.start, first: r.state.CompletedAt.IsZero(),
+		claimed: func(folded string) string { return r.claims[folded] },
+		people:  make(map[string]roster.Person), claimants: make(map[string]roster.Person)}
 }
 
 // advance begins a writing transaction; the first one of an agreement also
@@ -408,9 +444,7 @@ func (r *run) advance(tx Writer, state *roster.Agreement) error {
 
 // decide reads what is stored about the batch and compares.
 func (r *run) decide(tx Reader) (plan, error) {
-	d := &differ{agreement: r.state.Name, adoptLocal: r.o.Agreement.AdoptLocal, server: r.facts.Server, now: r.start, first: r.state.CompletedAt.IsZero(),
-		claimed: func(folded string) string { return r.claims[folded] },
-		people:  make(map[string]roster.Person), claimants: make(map[string]roster.Person)}
+	d := r.differ()
 	keys := make([]string, 0, len(r.order))
 	var folded []string
 	for _, k := range r.order {

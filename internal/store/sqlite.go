@@ -27,6 +27,9 @@ func openSQLite(ctx context.Context, o Options) (*Store, error) {
 	if err := refuseNetwork(o.Path); err != nil {
 		return nil, err
 	}
+	if err := extend(); err != nil {
+		return nil, err
+	}
 	s := &Store{dialect: sqlite, name: o.Path, path: o.Path, now: o.Now}
 	var err error
 	if s.read, err = sql.Open("sqlite3", dsn(o, "_query_only=true")); err != nil {

@@ -165,6 +165,7 @@ func (t *Tx) syncReject(agreement string, x *roster.Reject) error {
 
 // LinkManagers finds the managers of everyone who is marked.
 func (t *Tx) LinkManagers() (dangling int, err error) {
+	t.naming = nil // some are not marked any more
 	if err := t.linkByKey(); err != nil {
 		return 0, fmt.Errorf("linking managers by key: %w", err)
 	}

@@ -22,7 +22,7 @@ func (t *Tx) syncPut(agreement string, people []roster.Person) error {
 			return err
 		}
 	}
-	byKey, err := t.any("SELECT EXISTS (SELECT 1 FROM agreements WHERE name = ? AND kind = 'ad')", agreement)
+	byKey, err := t.linksByKey(agreement)
 	if err != nil {
 		return err
 	}
@@ -30,26 +30,105 @@ func (t *Tx) syncPut(agreement string, people []roster.Person) error {
 		n := min(askAtOnce, len(people))
 		// Whoever names one of these as manager, perhaps in vain until now, is
 		// marked: the new ones among themselves know without that.
-		if err := t.markNaming(people[:n]); err != nil {
+		if err := t.markNaming(agreement, people[:n]); err != nil {
 			return err
 		}
-		boss, err := t.bosses(agreement, people[:n])
-		if err != nil {
+		if err := t.syncPutSome(agreement, byKey, people[:n]); err != nil {
 			return err
-		}
-		for i := range people[:n] {
-			if err := t.syncPutOne(agreement, byKey, &people[i], boss); err != nil {
-				return err
-			}
 		}
 		people = people[n:]
 	}
 	return nil
 }
 
+// syncPutSome writes some people.
+func (t *Tx) syncPutSome(agreement string, byKey bool, people []roster.Person) error {
+	l, err := t.linker(agreement, byKey, people)
+	if err != nil {
+		return err
+	}
+	for i := range people {
+		if people[i].ID != 0 {
+			err = t.syncUpdateOne(&people[i])
+		} else {
+			var row boxed
+			t.inserted(&row, &people[i], l)
+			_, err = t.exec(syncInsert, row...)
+		}
+		if err != nil {
+			return rowError(&people[i], err)
+		}
+	}
+	return nil
+}
+
+// SyncAdd stores people who are new, all in one call, and tells whether it did:
+// where one of their keys or user ids is taken it stores nobody. It needs no
+// savepoint, for which SQLite would copy the pages of every index.
+func (t *Tx) SyncAdd(agreement string, people []roster.Person) (done bool, err error) {
+	if len(people) == 0 {
+		return true, nil
+	}
+	if t.dialect == postgres {
+		err := t.SyncTry(func() error { return t.SyncApply(agreement, roster.Changes{Put: people}) })
+		if row := new(roster.RowError); errors.As(err, &row) {
+			return false, nil
+		}
+		return err == nil, err
+	}
+	byKey, err := t.linksByKey(agreement)
+	if err != nil {
+		return false, err
+	}
+	if err := t.markNaming(agreement, people); err != nil {
+		return false, err
+	}
+	l, err := t.linker(agreement, byKey, people)
+	if err != nil {
+		return false, err
+	}
+	var last int64 // ids are never used again
+	if err := t.row("SELECT coalesce(max(id), 0) FROM users").Scan(&last); err != nil {
+		return false, err
+	}
+	for len(people) > 0 {
+		n := min(addAtOnce, len(people))
+		t.packed = t.packed[:0]
+		for i := range people[:n] {
+			t.inserted(&t.packed, &people[i], l)
+		}
+		if err := t.insertRows(syncInsert, t.packed); IsRowFault(err) {
+			_, err = t.exec("DELETE FROM users WHERE id > ?", last)
+			return false, err
+		} else if err != nil {
+			return false, err
+		}
+		people = people[n:]
+	}
+	return true, nil
+}
+
+// addAtOnce is how many people are added by one call of SQLite. More gain
+// nothing, and are held in memory twice.
+const addAtOnce = 250
+
+func rowError(p *roster.Person, err error) error {
+	if IsRowFault(err) {
+		return &roster.RowError{Key: p.Key, Err: err}
+	}
+	return fmt.Errorf("storing the entry %s: %w", p.Key, err)
+}
+
+func (t *Tx) linksByKey(agreement string) (bool, error) {
+	return t.any("SELECT EXISTS (SELECT 1 FROM agreements WHERE name = ? AND kind = 'ad')", agreement)
+}
+
 // markNaming has the manager found again of everyone who names one of these
 // people.
-func (t *Tx) markNaming(people []roster.Person) error {
+func (t *Tx) markNaming(agreement string, people []roster.Person) error {
+	if none, err := t.nobodyNames(agreement, people); err != nil || none {
+		return err
+	}
 	var dns, keys []string
 	for i := range people {
 		if people[i].DNNorm != "" {
@@ -72,46 +151,87 @@ const (
 	syncUpdate  = "UPDATE users SET (" + syncColumns + ") = (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?, CASE WHEN manager_dn IS NOT DISTINCT FROM ? THEN manager_key END, TRUE) WHERE id = ?"
 )
 
-// syncPutOne writes one person. A new one gets its manager if that is among the
-// bosses, and is one of them from now on.
-func (t *Tx) syncPutOne(agreement string, byKey bool, p *roster.Person, boss map[string]manager) error {
-	args := t.written(&p.User, orNull(p.DNNorm), orNull(p.ManagerDN), int64(p.Hash), p.Absent.Milliseconds(), milli(p.Expires))
-	query := syncUpdate
-	if p.ID == 0 {
-		m, found := boss[p.ManagerDN]
-		if !byKey { // see linkByKey
-			m.key = ""
+// syncUpdateOne writes one person who is there.
+func (t *Tx) syncUpdateOne(p *roster.Person) error {
+	var row boxed
+	t.synced(&row, p)
+	orNull(&row, p.ManagerDN)
+	row.number(p.ID)
+	_, err := t.exec(syncUpdate, row...)
+	if err != nil || !p.DropPassword {
+		return err
+	}
+	_, err = t.exec("DELETE FROM credentials WHERE user_ref = ? AND kind = 'password'", p.ID)
+	return err
+}
+
+// synced gives the values of syncColumns but the last two.
+func (t *Tx) synced(v values, p *roster.Person) {
+	t.written(v, &p.User)
+	orNull(v, p.DNNorm)
+	orNull(v, p.ManagerDN)
+	v.number(int64(p.Hash))
+	v.number(p.Absent.Milliseconds())
+	v.number(milli(p.Expires))
+}
+
+// inserted gives the values of one who is new, with the manager, if that is
+// known. The new one is a boss from now on.
+func (t *Tx) inserted(v values, p *roster.Person, l linker) {
+	m, found := l.boss[p.ManagerDN]
+	if !l.byKey { // see linkByKey
+		m.key = ""
+	}
+	t.synced(v, p)
+	orNull(v, m.key)
+	v.boolean(!found && p.ManagerDN != "")
+	v.text(m.id)
+	v.text(m.folded)
+	if _, known := l.boss[p.DNNorm]; !known && p.DNNorm != "" && p.Agreement == l.agreement {
+		l.boss[p.DNNorm] = manager{p.UserID, user.Fold(p.UserID), p.Key}
+	}
+}
+
+// linker knows managers of new people.
+type linker struct {
+	agreement string
+	byKey     bool               // whether links hold to keys
+	boss      map[string]manager // by DN
+}
+
+// nobodyNames tells whether nobody can be there whose manager is one of these
+// people and is not marked: this is the first load of the only agreement, all
+// of them are new, and whoever names a manager is marked, or linked. It spares
+// two searches a person.
+func (t *Tx) nobodyNames(agreement string, people []roster.Person) (bool, error) {
+	for i := range people {
+		if people[i].ID != 0 {
+			return false, nil
 		}
-		query, args = syncInsert, append(args, orNull(m.key), !found && p.ManagerDN != "", m.id, m.folded)
-	} else {
-		args = append(args, orNull(p.ManagerDN), p.ID)
 	}
-	_, err := t.exec(query, args...)
-	if IsRowFault(err) {
-		return &roster.RowError{Key: p.Key, Err: err}
-	}
-	if err != nil {
-		return fmt.Errorf("storing the entry %s: %w", p.Key, err)
-	}
-	if p.DropPassword {
-		if _, err := t.exec("DELETE FROM credentials WHERE user_ref = ? AND kind = 'password'", p.ID); err != nil {
-			return err
+	if t.naming[agreement] == 0 {
+		nobody, err := t.any(`SELECT CASE WHEN NOT EXISTS (SELECT 1 FROM agreements WHERE name = ?1 AND completed_at = 0) THEN FALSE
+			WHEN EXISTS (SELECT 1 FROM users WHERE agreement > ?1) OR EXISTS (SELECT 1 FROM users WHERE agreement > '' AND agreement < ?1) THEN FALSE
+			ELSE NOT EXISTS (SELECT 1 FROM users WHERE manager_f = '' AND manager_dn IS NOT NULL AND NOT manager_dirty) END`, agreement)
+		if err != nil {
+			return false, err
+		}
+		t.naming = map[string]int{agreement: 1}
+		if nobody {
+			t.naming[agreement] = -1
 		}
 	}
-	if _, known := boss[p.DNNorm]; !known && p.ID == 0 && p.DNNorm != "" && p.Agreement == agreement {
-		boss[p.DNNorm] = manager{p.UserID, user.Fold(p.UserID), p.Key}
-	}
-	return nil
+	return t.naming[agreement] < 0, nil
 }
 
 // manager is what a row keeps of its manager.
 type manager struct{ id, folded, key string }
 
-// bosses returns the managers of those among the people who are new, by DN, as
-// far as they are in the same agreement: then LinkManagers would find the same,
+// linker returns what is known of the managers of those among the people who
+// are new, as far as they are in the same agreement: then LinkManagers would find the same,
 // at the price of a second write. Those who are about to move have no folded
 // user id at that moment, and are not among them.
-func (t *Tx) bosses(agreement string, people []roster.Person) (map[string]manager, error) {
+func (t *Tx) linker(agreement string, byKey bool, people []roster.Person) (linker, error) {
 	found := make(map[string]manager)
 	asked := make(map[string]bool)
 	var dns []string
@@ -129,7 +249,7 @@ func (t *Tx) bosses(agreement string, people []roster.Person) (map[string]manage
 			found[dn] = m // the oldest comes last
 			return err
 		})
-	return found, err
+	return linker{agreement, byKey, found}, err
 }
 
 // someAtOnce calls f with some of the values at a time, each time as many as a

@@ -79,23 +79,36 @@ const writtenColumns = `user_id, user_id_f, first_name, first_name_f, middle_nam
 	last_name, last_name_f, department, department_f, departments, mail, mail_f, telephone, telephone_f, language,
 	status, inactive_reason, agreement, entry_key, dn, changed_at`
 
-func (t *Tx) written(u *user.User, more ...any) []any {
+func (t *Tx) written(v values, u *user.User) {
 	written, folded, n := encodeDepartments(u.Departments)
-	return append([]any{
-		u.UserID, user.Fold(u.UserID), u.FirstName, user.Fold(u.FirstName), u.MiddleName, user.Fold(u.MiddleName),
-		u.LastName, user.Fold(u.LastName), written, folded, n,
-		u.Mail, user.Fold(u.Mail), u.Telephone, user.Fold(u.Telephone), u.Language,
-		string(u.Status), u.InactiveReason, u.Agreement, orNull(u.Key), u.DN, t.now}, more...)
+	for _, s := range [...]string{u.UserID, u.FirstName, u.MiddleName, u.LastName} {
+		v.text(s)
+		v.text(user.Fold(s))
+	}
+	v.text(written)
+	v.text(folded)
+	v.number(int64(n))
+	for _, s := range [...]string{u.Mail, u.Telephone} {
+		v.text(s)
+		v.text(user.Fold(s))
+	}
+	v.text(u.Language)
+	v.text(string(u.Status))
+	v.text(u.InactiveReason)
+	v.text(u.Agreement)
+	orNull(v, u.Key)
+	v.text(u.DN)
+	v.number(t.now)
 }
-
-// orNull makes NULL of an empty text, so that a partial index leaves it out.
-func orNull(s string) sql.NullString { return sql.NullString{String: s, Valid: s != ""} }
 
 // AddUser stores a new user and sets its ID. ErrExists: the folded user id is
 // taken.
 func (t *Tx) AddUser(u *user.User) error {
-	id, err := t.insert("INSERT INTO users ("+writtenColumns+", manager, manager_f) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-		t.written(u, u.Manager, user.Fold(u.Manager))...)
+	var row boxed
+	t.written(&row, u)
+	row.text(u.Manager)
+	row.text(user.Fold(u.Manager))
+	id, err := t.insert("INSERT INTO users ("+writtenColumns+", manager, manager_f) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", row...)
 	if isUnique(err) {
 		return fmt.Errorf("user %s: %w", u.UserID, ErrExists)
 	}

@@ -327,6 +327,14 @@ func (t *tx) SyncApply(agreement string, c roster.Changes) error {
 	return nil
 }
 
+func (t *tx) SyncAdd(agreement string, people []roster.Person) (bool, error) {
+	err := t.SyncTry(func() error { return t.SyncApply(agreement, roster.Changes{Put: people}) })
+	if row := new(roster.RowError); errors.As(err, &row) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 func (t *tx) put(people []roster.Person) error {
 	for i := range people {
 		p := people[i]
@@ -350,20 +358,20 @@ func (t *tx) put(people []roster.Person) error {
 		p.InFlight, p.ChangedAt = t.s.People[p.ID].InFlight, t.now
 		t.s.People[p.ID] = p
 	}
-	ids, keys := map[string]int{}, map[string]bool{}
+	ids, keys := map[string]int{}, map[string]int{}
 	for _, p := range t.s.People {
 		ids[user.Fold(p.UserID)]++
+		if p.Key != "" {
+			keys[p.Key]++
+		}
 	}
 	for _, p := range slices.Backward(people) {
 		if ids[user.Fold(p.UserID)] > 1 {
 			return &roster.RowError{Key: p.Key, Err: errors.New("another user has the id")}
 		}
-	}
-	for _, p := range t.s.People {
-		if p.Key != "" && keys[p.Key] {
-			return errors.New("two users have the key " + p.Key)
+		if keys[p.Key] > 1 {
+			return &roster.RowError{Key: p.Key, Err: errors.New("another user has the key")}
 		}
-		keys[p.Key] = true
 	}
 	return nil
 }

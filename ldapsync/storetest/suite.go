@@ -25,7 +25,7 @@ type suite struct {
 func Run(t *testing.T, open func(t *testing.T) ldapsync.Store) {
 	for name, test := range map[string]func(*suite){
 		"agreement": (*suite).agreement, "people": (*suite).people, "swap": (*suite).swap, "pending": (*suite).pending,
-		"tally": (*suite).tally, "rejects": (*suite).rejects, "managers": (*suite).managers, "managers by key": (*suite).managersByKey, "expiry": (*suite).expiry, "rename": (*suite).rename, "managers of DNs": (*suite).managersOfDNs, "rollback": (*suite).rollback, "try": (*suite).try, "managers of newcomers": (*suite).managersOfNewcomers,
+		"tally": (*suite).tally, "rejects": (*suite).rejects, "managers": (*suite).managers, "managers by key": (*suite).managersByKey, "expiry": (*suite).expiry, "rename": (*suite).rename, "managers of DNs": (*suite).managersOfDNs, "rollback": (*suite).rollback, "try": (*suite).try, "adding": (*suite).adding, "managers of added": (*suite).managersOfAdded, "managers of newcomers": (*suite).managersOfNewcomers,
 		"marks": (*suite).marks, "containers": (*suite).containers, "sample": (*suite).sample, "at least": (*suite).atLeast, "observed absence": (*suite).observe, "leases": (*suite).leases, "orders": (*suite).orders, "excluded": (*suite).excluded,
 	} {
 		t.Run(name, func(t *testing.T) {
