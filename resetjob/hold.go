@@ -47,6 +47,14 @@ func (e *Env) DescribeHold(j *store.Job) string {
 	return describeHold(j, def, e.Config, j.Reason, j.HeldCount)
 }
 
+// Why says why a job stands where it does; "" where there is nothing to say.
+func (e *Env) Why(j *store.Job) string {
+	if j.State == store.Held {
+		return e.DescribeHold(j)
+	}
+	return j.Reason
+}
+
 // NeedsAnother tells whether only someone other than the submitter may release
 // the job.
 func NeedsAnother(j *store.Job) bool { return j.Reason == guardApprove }

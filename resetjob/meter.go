@@ -13,18 +13,18 @@ type Meter struct {
 	from  int64 // users that had ended then
 }
 
-// Line returns how the job stands, in one line: "job 57 running: 320 of 1200, 2
-// failed, 35/s, about 25 s left".
-func (m *Meter) Line(j *store.Job, now time.Time) string {
+// Line returns how the job stands and why (Env.Why), in one line: "job 57 running:
+// 320 of 1200, 2 failed, 35/s, about 25 s left".
+func (m *Meter) Line(j *store.Job, why string, now time.Time) string {
 	line := fmt.Sprintf("job %d %s", j.ID, j.State)
 	final, all := j.Counts.Final(), j.Counts.Selected
 	switch {
 	case j.State.Ended():
 		return line + ": " + CountLine(j.Counts)
 	case j.State == store.Scheduled:
-		return line + " for " + rfc3339(j.Due) + because(j.Reason)
+		return line + " for " + rfc3339(j.Due) + because(why)
 	case j.State != store.Running && all == 0:
-		return line + because(j.Reason)
+		return line + because(why)
 	}
 	line += fmt.Sprintf(": %d of %d", final, all)
 	if j.Counts.Failed > 0 {
@@ -32,7 +32,7 @@ func (m *Meter) Line(j *store.Job, now time.Time) string {
 	}
 	if j.State != store.Running {
 		m.begun = time.Time{}
-		return line + because(j.Reason)
+		return line + because(why)
 	}
 	if m.begun.IsZero() || final < m.from {
 		m.begun, m.from = now, final

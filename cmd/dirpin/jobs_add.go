@@ -195,7 +195,7 @@ func runJobsWatch(ctx context.Context, a *app, s *session, env *resetjob.Env, id
 		case j.State == store.Held:
 			return withCode(exitHeld, &resetjob.HeldError{Job: id, Reason: env.DescribeHold(j)})
 		}
-		if line := meter.Line(j, time.Now()); line != said {
+		if line := meter.Line(j, env.Why(j), time.Now()); line != said {
 			said = line
 			if a.json {
 				err = json.NewEncoder(a.out).Encode(resetjob.JobJSON(j))

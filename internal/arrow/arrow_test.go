@@ -39,7 +39,7 @@ var may = map[string][]string{
 	"resetjob":                         {"config", "internal/clock", "internal/credential", "internal/delivery", "internal/incarnation", "internal/store", "internal/strictyaml", "internal/voicemail"},
 	"internal/watch":                   {"config", "internal/store", "internal/strictyaml", "resetjob"},
 	"internal/writeback":               {"config", "internal/voicemail", "ldapsync"},
-	"internal/daemon":                  {"config", "internal/clock", "internal/store", "internal/voicemail", "internal/web", "ldapsync", "resetjob"},
+	"internal/daemon":                  {"config", "internal/clock", "internal/store", "internal/voicemail", "internal/web", "ldapsync", "resetjob", "internal/watch"},
 	"internal/web":                     {"internal/store", "internal/voicemail", "ldapsync"},
 	"cmd/dirpin":                       {"config", "internal/daemon", "ldapsync", "resetjob", "internal/credential", "internal/delivery", "internal/fakeunity", "internal/incarnation", "internal/logon", "internal/slapd", "internal/store", "internal/strictyaml", "internal/voicemail", "internal/writeback"},
 	"internal/lab":                     {"internal/child", "internal/localca", "internal/slapd"},

@@ -82,6 +82,7 @@ type daemon struct {
 	read      func() clock.Reading
 	schedules *resetjob.Schedules
 	tickAt    time.Time // when the schedules are to be looked at, at the latest
+	folders   *folders  // nil: none is watched
 
 	delivering atomic.Bool // somebody sends what jobs have to deliver
 
@@ -382,6 +383,7 @@ func (d *daemon) turn(ctx context.Context) (time.Duration, error) {
 	if d.isRestored() {
 		return time.Second, d.askReleased(ctx)
 	}
+	d.watchFolders(ctx)
 	wake, err := d.tick(ctx)
 	again, err2 := d.engine.ring(ctx)
 	d.notify.say(d.status())
@@ -512,6 +514,7 @@ func (d *daemon) shutdown() error {
 	defer cancel()
 	var wait sync.WaitGroup
 	wait.Go(d.agrees.stop)
+	wait.Go(d.leaveFolders)
 	err := d.engine.close(ctx)
 	if err != nil {
 		d.log.Error("stopping", "error", err)

@@ -90,7 +90,7 @@ func (f *Folder) tellOne(d *dir, drop resetjob.Drop, base string) error {
 	if over(drop.Job) {
 		text += lastWords(drop.Job)
 	} else {
-		text += s.meter.Line(drop.Job, f.o.Now()) + "\n"
+		text += printable(s.meter.Line(drop.Job, f.jobs.Why(drop.Job), f.o.Now())) + "\n"
 	}
 	if text == s.text {
 		return nil

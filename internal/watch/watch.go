@@ -43,6 +43,8 @@ type Jobs interface {
 	// Drops returns the jobs of a folder until they are Told.
 	Drops(ctx context.Context, folder string) ([]resetjob.Drop, error)
 	Told(ctx context.Context, jobs ...int64) error
+	// Why says why a job stands where it does.
+	Why(j *store.Job) string
 }
 
 // Options say how a folder is watched. The zero value of each field but Node and

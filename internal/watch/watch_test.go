@@ -438,32 +438,3 @@ func TestRun(t *testing.T) {
 	}
 	k.clean("471108", "471109")
 }
-
-// Old files go, but for those of jobs that have not ended.
-func TestForget(t *testing.T) {
-	ctx := context.Background()
-	k := newKit(t, nil)
-	k.drop("done.yaml", good)
-	k.look()
-	k.drop("held.yaml", strings.Replace(good, "471108", "280639", 1)+"run: held\n")
-	k.drop("bad.yaml", bad)
-	k.look()
-	_, err := k.env.Run(ctx, 1, nil)
-	k.must(err)
-	k.pass(time.Second)
-	k.must(os.WriteFile(filepath.Join(k.w.Dir, acceptedDir, "README"), nil, 0o600))
-	if n, err := k.f.Forget(ctx, 90*24*time.Hour, 7*24*time.Hour); n != 0 || err != nil {
-		t.Errorf("new ones: %d %v", n, err)
-	}
-	k.now = k.now.Add(8 * 24 * time.Hour)
-	if n, err := k.f.Forget(ctx, 90*24*time.Hour, 7*24*time.Hour); n != 2 || err != nil || len(k.inside(rejectedDir)) != 0 {
-		t.Errorf("after a week: %d %v %v", n, err, k.inside(rejectedDir))
-	}
-	k.now = k.now.Add(90 * 24 * time.Hour)
-	if n, err := k.f.Forget(ctx, 90*24*time.Hour, 0); n != 2 || err != nil {
-		t.Errorf("after three months: %d %v", n, err)
-	}
-	if left := strings.Join(k.inside(acceptedDir), " "); !strings.Contains(left, "held.yaml") || strings.Contains(left, "done") || !strings.Contains(left, "README") {
-		t.Errorf("left: %s", left)
-	}
-}
