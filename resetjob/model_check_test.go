@@ -71,6 +71,12 @@ func (w *world) checkCounts(s *view) {
 			w.wrong("job %d had ended %s and is %s", id, w.seen.jobs[id].state, j.state)
 		}
 	}
+	for id, it := range s.items {
+		// Whatever can be tried again has its value; retry_within is longer than any story.
+		if j := s.jobs[id.job]; j.stage == store.StageClosed && !j.hasKey && it.retriedBy == 0 && (it.result == outcome.Failed || it.result == outcome.NotRun) {
+			w.wrong("%v ended %s and nobody has tried it again, and the values of its job are erased (S9)", id, it.code)
+		}
+	}
 	for k, l := range s.legs {
 		it := s.items[k.legID]
 		switch {

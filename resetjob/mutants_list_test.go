@@ -47,9 +47,17 @@ func (m mutant) source(t *testing.T) (path, text string) {
 	return path, string(source)
 }
 
-// Whoever moves a rule takes its mutant along.
+// Whoever moves a rule takes its mutant along, and whoever adds one shows the
+// story that finds it out.
 func TestMutantsFit(t *testing.T) {
+	found, err := os.ReadFile("testdata/mutants-found.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, m := range readMutants(t) {
 		m.source(t)
+		if !strings.Contains(string(found), "\n"+m.name+"\n    ") {
+			t.Errorf("%s: testdata/mutants-found.txt has no story of it: run make mutants", m.name)
+		}
 	}
 }
