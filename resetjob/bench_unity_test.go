@@ -14,6 +14,7 @@ import (
 	"github.com/dirpin/dirpin/config"
 	"github.com/dirpin/dirpin/internal/credential"
 	"github.com/dirpin/dirpin/internal/fakeunity"
+	"github.com/dirpin/dirpin/internal/lab"
 	"github.com/dirpin/dirpin/internal/outcome"
 	"github.com/dirpin/dirpin/internal/secret"
 	"github.com/dirpin/dirpin/internal/user"
@@ -162,5 +163,5 @@ func TestMain(m *testing.M) {
 			fmt.Printf(`{"request_id":%q,"result":"accepted"}`+"\n", q.RequestID)
 		}
 	}
-	os.Exit(m.Run())
+	lab.Main(m)
 }

@@ -20,7 +20,7 @@ import (
 // inBubble runs fn with a kit whose hours pass at once.
 func inBubble(t *testing.T, change func(*config.Config), fn func(*kit)) {
 	synctest.Test(t, func(t *testing.T) {
-		k := newKit(t, change)
+		k := newLocalKit(t, change)
 		fn(k)
 		k.must(k.env.Owner.Close())
 	})

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -29,12 +28,14 @@ const (
 // Owner is a process that works on jobs. It holds a lock on a file beside the
 // database for as long as it lives: whoever can take that lock knows that the
 // owner is dead, however it died, and that nobody else is. While it lives it
-// says so in the database (its beat).
+// says so in the database (its beat). On PostgreSQL that is all that other
+// nodes can see: they take it for dead when its lease has run out, and the time
+// of its longest push besides.
 type Owner struct {
 	ID string
 
 	store *store.Store
-	lock  *flock.Flock
+	lock  *flock.Flock // nil: there are none
 	stop  chan struct{}
 	lost  chan struct{} // closed when somebody else took this process for dead
 	done  sync.WaitGroup
@@ -44,9 +45,7 @@ type Owner struct {
 	err  error     // why it is lost
 }
 
-// NewOwner makes this process an owner. The folder is that of the real
-// database file, links resolved, so that two configurations with one database
-// meet.
+// NewOwner makes this process an owner.
 func NewOwner(ctx context.Context, s *store.Store, ring *credential.Ring) (*Owner, error) {
 	var b [8]byte
 	rand.Read(b[:])
@@ -55,9 +54,11 @@ func NewOwner(ctx context.Context, s *store.Store, ring *credential.Ring) (*Owne
 	if err != nil {
 		return nil, err
 	}
-	o.lock = flock.New(path)
-	if ok, err := o.lock.TryLock(); err != nil || !ok {
-		return nil, fmt.Errorf("locking %s: %w", path, errors.Join(err, errNotLocked))
+	if path != "" {
+		o.lock = flock.New(path)
+		if ok, err := o.lock.TryLock(); err != nil || !ok {
+			return nil, fmt.Errorf("locking %s: %w", path, errors.Join(err, errNotLocked))
+		}
 	}
 	host, _ := os.Hostname() // for people
 	before := time.Now()
@@ -65,7 +66,7 @@ func NewOwner(ctx context.Context, s *store.Store, ring *credential.Ring) (*Owne
 		return tx.AddOwner(store.Owner{ID: o.ID, Host: host, PID: os.Getpid(), Keys: keyIDs(ring)})
 	})
 	if err != nil {
-		return nil, errors.Join(err, os.Remove(path), o.lock.Close())
+		return nil, errors.Join(err, o.unlock())
 	}
 	o.beat = before
 	o.done.Go(o.live)
@@ -103,7 +104,7 @@ func (o *Owner) live() {
 
 func (o *Owner) beatOnce() {
 	before := time.Now() // the beat is as old as its beginning
-	err := o.store.Write(context.Background(), func(tx *store.Tx) error { return tx.Beat(o.ID) })
+	err := o.store.Beat(context.Background(), o.ID)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	var newer *store.NewerError
@@ -133,7 +134,8 @@ func (o *Owner) Fresh() error {
 	if o.err != nil {
 		return o.err
 	}
-	if age := time.Since(o.beat); age > freshFor {
+	// A machine that slept has another opinion of its clock than of the time.
+	if age := max(time.Since(o.beat), time.Now().Round(0).Sub(o.beat.Round(0))); age > freshFor {
 		return &StaleError{For: age}
 	}
 	return nil
@@ -151,37 +153,58 @@ func (o *Owner) Close() error {
 	close(o.stop)
 	o.done.Wait()
 	err := o.store.Write(context.Background(), func(tx *store.Tx) error { return tx.RemoveOwner(o.ID) })
-	// The file goes while it is locked: nobody can be waiting for it, since
-	// nobody waits for these locks.
-	return errors.Join(err, os.Remove(o.lock.Path()), o.lock.Close())
+	return errors.Join(err, o.unlock())
 }
 
+// unlock takes the lock away. The file goes while it is locked: nobody can be
+// waiting for it, since nobody waits for these locks.
+func (o *Owner) unlock() error {
+	if o.lock == nil {
+		return nil
+	}
+	return errors.Join(os.Remove(o.lock.Path()), o.lock.Close())
+}
+
+// lockPath returns "" where there are no locks.
 func lockPath(s *store.Store, owner string) (string, error) {
-	real, err := filepath.EvalSymlinks(s.Path())
-	if err != nil {
+	base, err := s.LockBase()
+	if err != nil || base == "" {
 		return "", err
 	}
-	return real + ".run-" + owner, nil
+	return base + ".run-" + owner, nil
 }
 
-// alive tells whether the owner's process still runs.
-func alive(s *store.Store, owner string) (bool, error) {
+// life is what a lock tells of its owner.
+type life int
+
+const (
+	unknown life = iota // it is none of this installation's
+	dead
+	living
+)
+
+// locked tells whether the owner's process still runs, as far as locks do.
+func locked(s *store.Store, owner string) (life, error) {
+	none := dead
+	if s.Leases() {
+		none = unknown
+	}
 	path, err := lockPath(s, owner)
-	if err != nil {
-		return false, err
+	if err != nil || path == "" {
+		return none, err
 	}
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return false, nil
+		return none, nil
 	}
 	l := flock.New(path)
 	free, err := l.TryLock()
 	if err != nil {
-		return false, fmt.Errorf("asking whether the owner of %s lives: %w", path, err)
+		return unknown, fmt.Errorf("asking whether the owner of %s lives: %w", path, err)
 	}
 	if !free {
-		return true, nil
+		return living, nil
 	}
-	return false, errors.Join(os.Remove(path), l.Close())
+	return dead, errors.Join(os.Remove(path), l.Close())
 }
 
 // cutReason is shown for a job whose process died.
@@ -191,7 +214,7 @@ const cutReason = "cut: the process that ran it ended before the job did"
 // again, and whoever runs them next goes on where they were cut. It returns the
 // owners that live.
 func Recover(ctx context.Context, s *store.Store) ([]store.Owner, error) {
-	var owners, living []store.Owner
+	var owners, alive []store.Owner
 	err := s.Read(ctx, func(tx *store.Tx) (err error) {
 		owners, err = tx.Owners()
 		return err
@@ -200,17 +223,33 @@ func Recover(ctx context.Context, s *store.Store) ([]store.Owner, error) {
 		return nil, err
 	}
 	for _, o := range owners {
-		lives, err := alive(s, o.ID)
+		died, err := orphan(ctx, s, o)
 		if err != nil {
 			return nil, err
 		}
-		if lives {
-			living = append(living, o)
-			continue
-		}
-		if err := s.Write(ctx, func(tx *store.Tx) error { return tx.Orphan(o.ID, cutReason) }); err != nil {
-			return nil, err
+		if !died {
+			alive = append(alive, o)
 		}
 	}
-	return living, nil
+	return alive, nil
+}
+
+// orphan takes the work of an owner from it if it is dead.
+func orphan(ctx context.Context, s *store.Store, o store.Owner) (died bool, err error) {
+	life, err := locked(s, o.ID)
+	switch {
+	case err != nil:
+		return false, err
+	case life == living && !s.Leases(), life != dead && s.Now().Sub(o.Beat) < store.Lease:
+		return false, nil
+	}
+	err = s.Write(ctx, func(tx *store.Tx) (err error) {
+		if died = life == dead; !died {
+			if died, err = tx.LeaseOver(o.ID); err != nil || !died {
+				return err
+			}
+		}
+		return tx.Orphan(o.ID, cutReason)
+	})
+	return died, err
 }

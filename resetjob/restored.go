@@ -33,6 +33,14 @@ func (e *Env) longestRest() time.Duration {
 	return longest
 }
 
+// longestPush is for how long a request may be under way.
+func (e *Env) longestPush() (longest time.Duration) {
+	for _, s := range e.Systems() {
+		longest = max(longest, rest(s))
+	}
+	return longest
+}
+
 // Enter is called by every process before it works on jobs. Where the database
 // was restored it holds everything that is unfinished; the error is a
 // *RestoredError then, and at each later call until ReleaseRestored.
@@ -43,6 +51,11 @@ func (e *Env) Enter(ctx context.Context) error {
 		held = false
 		if err := tx.ForgetSettled(e.longestRest()); err != nil {
 			return err
+		}
+		if e.Owner != nil {
+			if err := tx.OwnerPushes(e.Owner.ID, e.longestPush()); err != nil {
+				return err
+			}
 		}
 		if in, err = tx.Incarnation(); err != nil || in.Restored != "" {
 			return err

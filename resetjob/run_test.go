@@ -16,6 +16,7 @@ import (
 
 	"github.com/dirpin/dirpin/config"
 	"github.com/dirpin/dirpin/internal/credential"
+	"github.com/dirpin/dirpin/internal/labstore"
 	"github.com/dirpin/dirpin/internal/outcome"
 	"github.com/dirpin/dirpin/internal/secret"
 	"github.com/dirpin/dirpin/internal/store"
@@ -69,12 +70,27 @@ type kit struct {
 	env   *Env
 	boxes *mailboxes
 	dir   string
+	place store.Options
 	ahead time.Duration // of the store's clock before the real one
 }
 
 func newKit(t testing.TB, change func(*config.Config)) *kit {
 	t.Helper()
-	k := &kit{TB: t, dir: t.TempDir(), boxes: &mailboxes{pins: map[string]string{}, asked: map[string][]string{}}}
+	dir := t.TempDir()
+	return newKitAt(t, dir, labstore.Place(t, dir), change)
+}
+
+// newLocalKit is newKit on SQLite, for bubbles: nobody on the network may be
+// waited for in one.
+func newLocalKit(t testing.TB, change func(*config.Config)) *kit {
+	t.Helper()
+	dir := t.TempDir()
+	return newKitAt(t, dir, store.Options{Path: filepath.Join(dir, "dirpin.db")}, change)
+}
+
+func newKitAt(t testing.TB, dir string, place store.Options, change func(*config.Config)) *kit {
+	t.Helper()
+	k := &kit{TB: t, dir: dir, place: place, boxes: &mailboxes{pins: map[string]string{}, asked: map[string][]string{}}}
 	cfg := &config.Config{StateDir: k.dir, RecoverWithin: time.Hour,
 		Watch:     []config.Watch{{Reports: filepath.Join(k.dir, "reports"), Lists: filepath.Join(k.dir, "lists")}},
 		Voicemail: []config.Voicemail{{Name: "unity", Type: "http", Timeout: time.Minute, Retries: 2, Concurrency: 4, NoMailbox: "fail"}},
@@ -88,7 +104,8 @@ func newKit(t testing.TB, change func(*config.Config)) *kit {
 	os.MkdirAll(cfg.Watch[0].Lists, 0o700)
 	ring, err := credential.NewRing(rand.Reader, time.Now())
 	k.must(err)
-	s, err := store.Open(context.Background(), store.Options{Path: filepath.Join(k.dir, "dirpin.db"), Now: k.now})
+	k.place.Now, k.place.Dir = k.now, k.dir
+	s, err := store.Open(context.Background(), k.place)
 	k.must(err)
 	t.Cleanup(func() { s.Close() })
 	owner, err := NewOwner(context.Background(), s, ring)

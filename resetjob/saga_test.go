@@ -2,7 +2,6 @@ package resetjob
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"os"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/dirpin/dirpin/config"
 	"github.com/dirpin/dirpin/internal/incarnation"
+	"github.com/dirpin/dirpin/internal/labstore"
 	"github.com/dirpin/dirpin/internal/outcome"
 	"github.com/dirpin/dirpin/internal/store"
 	"github.com/dirpin/dirpin/internal/user"
@@ -34,11 +34,7 @@ func oneOf(id, pin string) string {
 
 func (k *kit) sql(query string, args ...any) {
 	k.Helper()
-	db, err := sql.Open("sqlite3", "file:"+filepath.Join(k.dir, "dirpin.db")+"?_busy_timeout=5000")
-	k.must(err)
-	defer db.Close()
-	_, err = db.Exec(query, args...)
-	k.must(err)
+	labstore.SQL(k, k.place, query, args...)
 }
 
 func (k *kit) job(id int64) *store.Job {
@@ -209,7 +205,7 @@ func TestLatchOutlivesTheJob(t *testing.T) {
 func TestOneBadRow(t *testing.T) {
 	k := newKit(t, nil)
 	k.addUsers(100, nil)
-	k.sql("CREATE TRIGGER bad BEFORE INSERT ON journal WHEN NEW.user_ref = 40 BEGIN SELECT raise(ABORT, 'bad row'); END")
+	labstore.Refuse(k, k.place, "BEFORE INSERT", "journal", "NEW.user_ref = 40")
 	j := k.run("select: {query: all}\nreset: {pin: \"471108\"}\n")
 	if j.Counts.Updated != 99 || k.codes(j.ID)["user39"] != outcome.Store || len(k.boxes.asked["user39"]) != 0 {
 		t.Errorf("%+v, %s", j.Counts, k.codes(j.ID)["user39"])
@@ -219,14 +215,14 @@ func TestOneBadRow(t *testing.T) {
 func TestAcceptedIsNotForgotten(t *testing.T) {
 	k := newKit(t, nil)
 	k.addUsers(100, nil)
-	k.sql("CREATE TRIGGER bad BEFORE INSERT ON credentials WHEN NEW.user_ref = 40 BEGIN SELECT raise(ABORT, 'bad row'); END")
+	labstore.Refuse(k, k.place, "BEFORE INSERT", "credentials", "NEW.user_ref = 40")
 	mended := make(chan struct{})
 	go func() {
 		defer close(mended)
 		for k.pushing() != "1 of which 40" { // the others that are accepted are not held up
 			time.Sleep(10 * time.Millisecond)
 		}
-		k.sql("DROP TRIGGER bad")
+		labstore.RefuseNoMore(k, k.place, "credentials")
 	}()
 	j := k.run("select: {query: all}\nreset: {pin: \"471108\"}\n")
 	<-mended
@@ -288,14 +284,14 @@ func TestWhatWasCut(t *testing.T) {
 		{"nothing changed", func(*kit) {}, outcome.OK},
 		{"renamed", func(k *kit) { k.sql("UPDATE users SET user_id = 'other', user_id_f = 'other' WHERE id = 1") }, outcome.VoicemailTimeout},
 		{"another entry", func(k *kit) { k.sql("UPDATE users SET entry_key = 'k2' WHERE id = 1") }, outcome.VoicemailTimeout},
-		{"removed", func(k *kit) { k.sql("PRAGMA foreign_keys = off; DELETE FROM users WHERE id = 1") }, outcome.VoicemailTimeout},
+		{"removed", func(k *kit) { k.sql("DELETE FROM users WHERE id = 1") }, outcome.VoicemailTimeout},
 		{"long ago", func(k *kit) { k.sql("UPDATE journal SET first_at = first_at - 7200000") }, outcome.VoicemailTimeout},
 		{"from the future", func(k *kit) { k.sql("UPDATE journal SET first_at = first_at + 7200000") }, outcome.VoicemailTimeout},
 		{"changed since", func(k *kit) {
 			k.sql("INSERT INTO credentials (user_ref, kind, hash, job, version) VALUES (1, 'pin', 'x', 99, 1)")
 		}, outcome.VoicemailTimeout},
 		{"another system", func(k *kit) { k.sql("UPDATE journal SET system = 'other'") }, outcome.VoicemailTimeout},
-		{"damaged", func(k *kit) { k.sql("UPDATE journal SET body = x'00'") }, outcome.VoicemailTimeout},
+		{"damaged", func(k *kit) { k.sql("UPDATE journal SET body = ?", []byte{0}) }, outcome.VoicemailTimeout},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			k := newKit(t, nil)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/dirpin/dirpin/config"
 	"github.com/dirpin/dirpin/internal/fakeunity"
+	"github.com/dirpin/dirpin/internal/labstore"
 	"github.com/dirpin/dirpin/internal/outcome"
 	"github.com/dirpin/dirpin/internal/secret"
 	"github.com/dirpin/dirpin/internal/store"
@@ -252,7 +253,7 @@ func TestUnityNoteIsDurableBeforeThePUT(t *testing.T) {
 // A note that cannot be written keeps its PUT back, and holds up nobody else.
 func TestUnityNoteThatCannotBeWritten(t *testing.T) {
 	k, srv := unityKit(t, 20, nil)
-	k.sql("CREATE TRIGGER bad BEFORE UPDATE OF note ON journal WHEN NEW.user_ref = 7 BEGIN SELECT raise(ABORT, 'bad row'); END")
+	labstore.Refuse(k, k.place, "BEFORE UPDATE OF note", "journal", "NEW.user_ref = 7")
 	j := k.run(given)
 	if m, _ := srv.Mailbox("user6"); j.Counts.Updated != 19 || k.codes(j.ID)["user6"] != outcome.Store || m.Changes != 0 {
 		t.Errorf("%+v, %v", j.Counts, m)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/dirpin/dirpin/config"
 	"github.com/dirpin/dirpin/internal/credential"
@@ -91,10 +92,16 @@ func courierFault(path string, cfg *config.Config) *strictyaml.Fault {
 // orphanWarnings says which agreements have users and are not in the
 // configuration, where the database can be read.
 func orphanWarnings(ctx context.Context, path string, cfg *config.Config) strictyaml.Faults {
-	if cfg.Store.SQLite == "" {
-		return nil
+	options, err := storeOptions(cfg)
+	if err != nil {
+		return strictyaml.Faults{{File: path, Warning: true, Message: err.Error()}}
 	}
-	known, err := store.PeekAgreements(ctx, cfg.Store.SQLite)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	known, err := store.PeekAgreements(ctx, options)
+	if err != nil && cfg.Store.URL != "" {
+		return strictyaml.Faults{{File: path, Warning: true, Message: "store: " + err.Error()}}
+	}
 	if err != nil {
 		return nil // whoever works with the database will hear of it
 	}

@@ -111,7 +111,7 @@ func (c *checkup) store(ctx context.Context, s *session, env *resetjob.Env) erro
 	if in.Restored != "" {
 		c.say("fault", "store", "%v", &resetjob.RestoredError{Reason: in.Restored})
 	} else {
-		c.say("ok", "store", "%s is readable and writable; %d jobs have not ended", s.store.Path(), left)
+		c.say("ok", "store", "%s is readable and writable; %d jobs have not ended", s.store.Name(), left)
 	}
 	for _, o := range living {
 		c.say("ok", "store", "process %d on %s works on jobs since %s", o.PID, o.Host, stamp(o.Started))

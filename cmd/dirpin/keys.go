@@ -77,7 +77,7 @@ func runKeysNew(ctx context.Context, a *app) error {
 	if cfg.KeyFile.File == "" {
 		return usagef("key_file is no path: the key ring belongs to whoever keeps that secret")
 	}
-	if _, err := os.Stat(cfg.Store.SQLite); err == nil {
+	if _, err := os.Stat(cfg.Store.SQLite); err == nil || cfg.Store.URL != "" {
 		if err := refuseOldDatabase(ctx, cfg); err != nil {
 			return err
 		}
@@ -94,7 +94,11 @@ func runKeysNew(ctx context.Context, a *app) error {
 }
 
 func refuseOldDatabase(ctx context.Context, cfg *config.Config) error {
-	s, err := store.Open(ctx, store.Options{Path: cfg.Store.SQLite})
+	options, err := storeOptions(cfg)
+	if err != nil {
+		return err
+	}
+	s, err := store.Open(ctx, options)
 	if err != nil {
 		return storeError(err)
 	}
@@ -102,7 +106,7 @@ func refuseOldDatabase(ctx context.Context, cfg *config.Config) error {
 	return s.Read(ctx, func(tx *store.Tx) error {
 		want, err := tx.KeyChecks()
 		for id := range want {
-			return usagef("the database %s was made with key %s: put that key ring back at %s; a new one would make every PIN in it wrong", s.Path(), id, cfg.KeyFile.File)
+			return usagef("the database %s was made with key %s: put that key ring back at %s; a new one would make every PIN in it wrong", s.Name(), id, cfg.KeyFile.File)
 		}
 		return err
 	})

@@ -13,6 +13,7 @@ import (
 
 	"github.com/dirpin/dirpin/config"
 	"github.com/dirpin/dirpin/internal/credential"
+	"github.com/dirpin/dirpin/internal/secret"
 	"github.com/dirpin/dirpin/internal/store"
 	"github.com/dirpin/dirpin/internal/strictyaml"
 	"github.com/dirpin/dirpin/internal/voicemail"
@@ -228,10 +229,11 @@ func (a *app) withSession(ctx context.Context, fn func(*session) error) error {
 
 // openStore opens the database of a configuration.
 func (a *app) openStore(ctx context.Context, cfg *config.Config) (*store.Store, error) {
-	if cfg.Store.URL != "" {
-		return nil, usagef("%s: store: PostgreSQL is not built into this version yet; leave store out for SQLite", a.configPath())
+	options, err := storeOptions(cfg)
+	if err != nil {
+		return nil, err
 	}
-	s, err := store.Open(ctx, store.Options{Path: cfg.Store.SQLite})
+	s, err := store.Open(ctx, options)
 	return s, storeError(err)
 }
 
@@ -240,14 +242,35 @@ func (a *app) withStore(ctx context.Context, fn func(*store.Store) error) error 
 	return a.withSession(ctx, func(s *session) error { return fn(s.store) })
 }
 
+// storeOptions says where the database is, and how it is got into.
+func storeOptions(cfg *config.Config) (store.Options, error) {
+	o := store.Options{Path: cfg.Store.SQLite, URL: cfg.Store.URL, Dir: cfg.StateDir}
+	if cfg.Store.Password.IsZero() {
+		return o, nil
+	}
+	var err error
+	o.Password, err = cfg.Store.Password.Resolve(func(sealed string) (secret.Value, error) {
+		ring, err := loadRing(cfg)
+		if err != nil {
+			return secret.Value{}, err
+		}
+		return ring.OpenSealed(sealed)
+	})
+	if err != nil {
+		return o, usagef("store: reading the password of the database: %v", err)
+	}
+	return o, nil
+}
+
 // storeError gives errors of opening the database their code.
 func storeError(err error) error {
 	if err == nil {
 		return nil
 	}
 	var newer *store.NewerError
+	var server *store.ServerError
 	switch {
-	case errors.As(err, &newer):
+	case errors.As(err, &newer), errors.As(err, &server):
 		return withCode(exitUsage, err)
 	case errors.Is(err, os.ErrPermission):
 		return withCode(exitUsage, fmt.Errorf("%w; %s", err, runAs))
@@ -267,7 +290,7 @@ func checkKeys(ctx context.Context, s *store.Store, ring *credential.Ring, cfg *
 		return withCode(exitCouldNotRun, err)
 	}
 	if err := ring.Verify(want); err != nil {
-		return usagef("the key ring %s does not fit the database %s: %v", cfg.KeyFile.File, s.Path(), err)
+		return usagef("the key ring %s does not fit the database %s: %v", cfg.KeyFile.File, s.Name(), err)
 	}
 	checks := ring.Checks()
 	for id := range want {

@@ -234,7 +234,7 @@ func (d *daemon) becameReady(cfg *config.Config) {
 	d.mu.Lock()
 	d.ready = true
 	d.mu.Unlock()
-	d.log.Info("ready", "version", d.o.Version, "configuration", cfg.Path, "database", d.store.Path(), "agreements", len(cfg.Agreements),
+	d.log.Info("ready", "version", d.o.Version, "configuration", cfg.Path, "database", d.store.Name(), "agreements", len(cfg.Agreements),
 		"voicemail", len(cfg.Voicemail), "took", time.Since(d.began).Round(time.Millisecond).String())
 	d.notify.ready()
 	debug.FreeOSMemory() // of reading the configuration and opening everything, once

@@ -5,8 +5,11 @@ package labstore
 
 import (
 	"context"
+	"database/sql"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/dirpin/dirpin/internal/lab"
@@ -41,4 +44,46 @@ func At(t testing.TB, o store.Options) *store.Store {
 	}
 	t.Cleanup(func() { s.Close() })
 	return s
+}
+
+// SQL runs a statement in the database of a store, behind its back.
+func SQL(t testing.TB, o store.Options, query string, args ...any) {
+	t.Helper()
+	driver, place := "sqlite3", "file:"+o.Path+"?_busy_timeout=5000"
+	if o.URL != "" {
+		driver, place = "pgx", o.URL
+		for n := 1; strings.Contains(query, "?"); n++ {
+			query = strings.Replace(query, "?", "$"+strconv.Itoa(n), 1)
+		}
+	}
+	db, err := sql.Open(driver, place)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec(query, args...); err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+}
+
+// Refuse has the database refuse a change to a table, such as BEFORE INSERT,
+// where the condition on NEW holds, as it refuses a bad row.
+func Refuse(t testing.TB, o store.Options, event, table, when string) {
+	t.Helper()
+	if o.URL == "" {
+		SQL(t, o, "CREATE TRIGGER bad "+event+" ON "+table+" WHEN "+when+" BEGIN SELECT raise(ABORT, 'bad row'); END")
+		return
+	}
+	SQL(t, o, "CREATE OR REPLACE FUNCTION bad() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE check_violation USING MESSAGE = 'bad row'; END $$")
+	SQL(t, o, "CREATE TRIGGER bad "+event+" ON "+table+" FOR EACH ROW WHEN ("+when+") EXECUTE FUNCTION bad()")
+}
+
+// RefuseNoMore undoes Refuse.
+func RefuseNoMore(t testing.TB, o store.Options, table string) {
+	t.Helper()
+	if o.URL == "" {
+		SQL(t, o, "DROP TRIGGER bad")
+		return
+	}
+	SQL(t, o, "DROP TRIGGER bad ON "+table)
 }

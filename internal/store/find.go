@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -192,9 +193,19 @@ func (w *sqlWriter) narrow(conditions ...func()) {
 	w.add(")")
 }
 
+// indexedRunes is how much of a user's departments PostgreSQL has in its index.
+const indexedRunes = 512
+
 // prefix selects by a range, which an index serves and in which no character
 // has a meaning of its own.
 func (w *sqlWriter) prefix(column, text string) {
+	if w.tx.dialect == postgres && column == "department_f" {
+		if utf8.RuneCountInString(text) > indexedRunes {
+			w.add("left(department_f, "+strconv.Itoa(indexedRunes)+") = left(?, "+strconv.Itoa(indexedRunes)+") AND starts_with(department_f, ?)", text, text)
+			return
+		}
+		column = "left(department_f, " + strconv.Itoa(indexedRunes) + ")"
+	}
 	if end, ok := after(text); ok {
 		w.add("("+column+" >= ? AND "+column+" < ?)", text, end)
 		return

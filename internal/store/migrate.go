@@ -18,7 +18,7 @@ import (
 var migrations embed.FS
 
 // schemaVersion is the number of the newest migration.
-const schemaVersion = 9
+const schemaVersion = 10
 
 // NewerError says that the database was written by a newer dirpin.
 type NewerError struct {

@@ -1,6 +1,9 @@
 package store
 
 import (
+	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -14,6 +17,10 @@ type Owner struct {
 	Started time.Time
 	Beat    time.Time // when it last said that it lives
 }
+
+// Lease is how long after its last beat an owner is believed to live, where no
+// lock tells.
+const Lease = 30 * time.Second
 
 // AddOwner records a process.
 func (t *Tx) AddOwner(o Owner) error {
@@ -30,10 +37,53 @@ func (t *Tx) SetOwnerKeys(owner, keys string) error {
 	return err
 }
 
+// OwnerPushes notes for how long a push of the owner may last: nobody takes its
+// work over while one may be under way that began within its lease.
+func (t *Tx) OwnerPushes(owner string, longest time.Duration) error {
+	_, err := t.exec("UPDATE owners SET lasts = ? WHERE id = ?", (Lease + longest).Milliseconds(), owner)
+	return err
+}
+
+// LeaseOver tells whether an owner has been silent for so long that it is dead
+// to us: it starts nothing by itself any more, and nothing of it can be under
+// way. It is asked in the transaction that takes its work.
+func (t *Tx) LeaseOver(owner string) (over bool, err error) {
+	query := "SELECT beat + lasts <= ? FROM owners WHERE id = ?"
+	if t.dialect == postgres { // a beat may come at this moment
+		query += " FOR UPDATE"
+	}
+	err = t.row(query, t.now, owner).Scan(&over)
+	if errors.Is(err, sql.ErrNoRows) {
+		return true, nil
+	}
+	return over, err
+}
+
 // Beat says that the owner lives, and tells whether it may go on: its row is
-// gone once somebody took it for dead, and an upgraded database is a newer
-// program's.
-func (t *Tx) Beat(owner string) error {
+// gone once somebody took it for dead (ErrFenced), and an upgraded database is
+// a newer program's (*NewerError). On PostgreSQL it waits for no writer: a long
+// transaction of another node is no sign of anybody's death.
+func (s *Store) Beat(ctx context.Context, owner string) error {
+	if s.dialect != postgres {
+		return s.Write(ctx, func(tx *Tx) error { return tx.beat(owner) })
+	}
+	ctx, cancel := context.WithTimeout(ctx, beatWithin)
+	defer cancel()
+	return s.onServer(ctx, s.write.db, nil, func(tx *Tx) error {
+		if !s.server.ownClock {
+			if err := tx.row("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint").Scan(&tx.now); err != nil {
+				return err
+			}
+		}
+		return tx.beat(owner)
+	})
+}
+
+// beatWithin is how long a beat is waited for: one that comes later is of no
+// use.
+const beatWithin = 5 * time.Second
+
+func (t *Tx) beat(owner string) error {
 	n, err := t.exec("UPDATE owners SET beat = ? WHERE id = ?", t.now, owner)
 	if err != nil {
 		return err

@@ -24,7 +24,7 @@ const connectWithin = 10 * time.Second
 
 // openPostgres opens a database on a server.
 func openPostgres(ctx context.Context, o Options) (*Store, error) {
-	s := &Store{dialect: postgres, name: address(o.URL), now: o.Now, server: &server{busy: o.Busy, ownClock: o.Now != nil}}
+	s := &Store{dialect: postgres, name: address(o.URL), now: o.Now, server: &server{busy: o.Busy, dir: o.Dir, ownClock: o.Now != nil}}
 	if s.now == nil {
 		s.now = s.server.now
 	}
@@ -91,7 +91,7 @@ const session = `SELECT set_config('synchronous_commit', CASE current_setting('s
 const silentFor = 15 * time.Second
 
 func (s *Store) pool(cfg *pgx.ConnConfig, most int) *sql.DB {
-	db := stdlib.OpenDB(*cfg, stdlib.OptionAfterConnect(func(ctx context.Context, c *pgx.Conn) error { return s.greet(ctx, c) }))
+	db := stdlib.OpenDB(*cfg, stdlib.OptionAfterConnect(s.greet))
 	db.SetMaxOpenConns(most)
 	db.SetMaxIdleConns(most)
 	db.SetConnMaxIdleTime(5 * time.Minute)
@@ -148,7 +148,7 @@ const lockKey = "hashtextextended('dirpin ' || current_schema(), 0)"
 // counts in the one row of its job. With the lock nothing is ever undone for
 // another's sake, and each statement sees all that was committed before.
 func (s *Store) writePostgres(ctx context.Context, fn func(*Tx) error) error {
-	return s.onServer(ctx, s.write.db, &sql.TxOptions{Isolation: sql.LevelReadCommitted}, func(tx *Tx) error {
+	return s.onServer(ctx, s.write.db, nil, func(tx *Tx) error {
 		var locked string
 		var now int64
 		err := tx.tx.QueryRowContext(tx.ctx, "SELECT pg_advisory_xact_lock("+lockKey+")::text, pg_current_xact_id()::text, (extract(epoch FROM clock_timestamp()) * 1000)::bigint").Scan(&locked, &tx.xid, &now)
@@ -181,6 +181,7 @@ func (s *Store) onServer(ctx context.Context, pool *sql.DB, o *sql.TxOptions, fn
 // server is what is known of the server, and how long it is waited for.
 type server struct {
 	busy     time.Duration
+	dir      string       // of our locks
 	ownClock bool         // tests have their own
 	ahead    atomic.Int64 // of our clock, milliseconds
 }

@@ -35,6 +35,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/dirpin/dirpin/internal/secret"
@@ -62,6 +63,7 @@ type Options struct {
 	Path     string           // of the SQLite file; made when it is not there
 	URL      string           // postgres://…
 	Password secret.Value     // for URL; zero: whatever libpq would take
+	Dir      string           // for URL: where this installation keeps its locks; "": it has none
 	Now      func() time.Time // when nil, time.Now or the server's time
 	Busy     time.Duration    // how long to wait for another process' write; 10 s when 0
 }
@@ -88,6 +90,27 @@ func (s *Store) Name() string { return s.name }
 
 // Path returns the path of the database file; "" where it is none.
 func (s *Store) Path() string { return s.path }
+
+// LockBase returns the beginning of the path of the locks that processes hold
+// for as long as they work with the database: beside the real file, links
+// resolved, so that two configurations with one database meet. "" where there
+// are none.
+//
+// On PostgreSQL no lock is everybody's: those are for the processes of one
+// installation, which need not wait for the lease of a dead one.
+func (s *Store) LockBase() (string, error) {
+	if s.dialect == sqlite {
+		return filepath.EvalSymlinks(s.path)
+	}
+	if s.server.dir == "" {
+		return "", nil
+	}
+	return filepath.Join(s.server.dir, "postgres"), nil
+}
+
+// Leases tells whether an owner that holds no lock here may live elsewhere, for
+// as long as its lease.
+func (s *Store) Leases() bool { return s.dialect == postgres }
 
 // Now returns the store's time.
 func (s *Store) Now() time.Time { return s.now() }
