@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/dirpin/dirpin/internal/store"
@@ -21,6 +23,15 @@ type status struct {
 // tellEvery is how often a status file follows its job.
 const tellEvery = time.Second
 
+// telling is a status file that is to be written.
+type telling struct {
+	s    *status
+	base string
+	text string
+	over []int64 // jobs of which nothing more is to be told
+	err  error
+}
+
 // tell writes how the jobs of the folder stand beside their files.
 func (f *Folder) tell(ctx context.Context, d *dir) (time.Time, error) {
 	drops, err := f.jobs.Drops(ctx, f.w.Name)
@@ -28,38 +39,46 @@ func (f *Folder) tell(ctx context.Context, d *dir) (time.Time, error) {
 		return time.Time{}, err
 	}
 	var next time.Time
-	var problem error
-	var told []int64
-	there := make(map[string]bool, len(drops))
+	var all []*telling
+	there, byBase := make(map[string]bool, len(drops)), make(map[string]*telling, len(drops))
 	for _, drop := range drops {
-		j := drop.Job
 		base := keptOf(drop.File)
 		there[base] = true
-		if j.State != store.Scheduled && j.State != store.Held {
+		if j := drop.Job; j.State != store.Scheduled && j.State != store.Held {
 			next = f.o.Now().Add(tellEvery)
 		}
 		if f.claimed(drop.File.Claim) {
 			continue // its file is not in accepted yet
 		}
-		err := f.tellOne(d, drop, base)
-		if err == nil && over(j) {
-			told = append(told, j.ID)
+		if byBase[base] == nil { // a schedule may have a run and its next
+			byBase[base] = &telling{s: f.statusOf(base), base: base}
+			all = append(all, byBase[base])
 		}
-		problem = errors.Join(problem, err)
-	}
-	if len(told) > 0 {
-		err := d.sync(acceptedDir)
-		if err == nil {
-			err = f.jobs.Told(ctx, told...)
-		}
-		problem = errors.Join(problem, err)
+		f.say(byBase[base], drop)
 	}
 	for base := range f.status {
 		if !there[base] {
 			delete(f.status, base)
 		}
 	}
-	return next, problem
+	var told []int64
+	for part := range slices.Chunk(all, together) {
+		d.writeStatus(part)
+		for _, t := range part {
+			err = errors.Join(err, t.err)
+			if t.err == nil {
+				told = append(told, t.over...)
+			}
+		}
+	}
+	if len(told) > 0 {
+		err2 := d.sync(acceptedDir)
+		if err2 == nil {
+			err2 = f.jobs.Told(ctx, told...)
+		}
+		err = errors.Join(err, err2)
+	}
+	return next, err
 }
 
 // keptOf returns the path in accepted of the file that became a job.
@@ -72,34 +91,48 @@ func over(j *store.Job) bool { return j.State.Ended() && j.Stage == store.StageC
 
 func (f *Folder) claimed(id string) bool { return id != "" && f.claims[id] != nil }
 
-// tellOne writes the status file of a job file where it has something new to
-// say.
-func (f *Folder) tellOne(d *dir, drop resetjob.Drop, base string) error {
+func (f *Folder) statusOf(base string) *status {
 	s := f.status[base]
 	if s == nil {
 		s = &status{}
 		f.status[base] = s
 	}
-	if s.job != drop.Job.ID {
-		s.job, s.meter = drop.Job.ID, resetjob.Meter{}
+	return s
+}
+
+// say adds how a job stands to what its file's status is to say.
+func (f *Folder) say(t *telling, drop resetjob.Drop) {
+	j := drop.Job
+	if t.text == "" && drop.Last != nil && drop.Last.ID != j.ID {
+		t.text = lastWords(drop.Last)
 	}
-	text := ""
-	if drop.Last != nil && drop.Last.ID != drop.Job.ID {
-		text = lastWords(drop.Last)
+	if over(j) {
+		t.text += lastWords(j)
+		t.over = append(t.over, j.ID)
+		return
 	}
-	if over(drop.Job) {
-		text += lastWords(drop.Job)
-	} else {
-		text += printable(s.meter.Line(drop.Job, f.jobs.Why(drop.Job), f.o.Now())) + "\n"
+	if j.State != store.Scheduled && t.s.job != j.ID {
+		t.s.job, t.s.meter = j.ID, resetjob.Meter{}
 	}
-	if text == s.text {
-		return nil
+	t.text += printable(t.s.meter.Line(j, f.jobs.Why(j), f.o.Now())) + "\n"
+}
+
+// writeStatus writes the status files that have something new to say.
+func (d *dir) writeStatus(all []*telling) {
+	var writing sync.WaitGroup
+	for _, t := range all {
+		if t.text == t.s.text {
+			continue
+		}
+		writing.Go(func() {
+			if err := d.write(t.base+".status.txt", forPeople(t.text), len(t.over) > 0); err != nil {
+				t.err = fmt.Errorf("writing %s.status.txt: %w", t.base, err)
+				return
+			}
+			t.s.text = t.text
+		})
 	}
-	if err := d.write(base+".status.txt", forPeople(text), over(drop.Job)); err != nil {
-		return fmt.Errorf("saying how job %d stands: %w", drop.Job.ID, err)
-	}
-	s.text = text
-	return nil
+	writing.Wait()
 }
 
 // lastWords is what remains to be said of a job that has ended.

@@ -288,7 +288,10 @@ func (f *Folder) finish(ctx context.Context, d *dir, all []*made) {
 	for _, m := range all {
 		m.err = errors.Join(m.err, err)
 		if m.err == nil {
-			m.err = f.tellOne(d, resetjob.Drop{Job: m.job, File: m.job}, m.base)
+			t := &telling{s: f.statusOf(m.base), base: m.base}
+			f.say(t, resetjob.Drop{Job: m.job})
+			d.writeStatus([]*telling{t})
+			m.err = t.err
 		}
 		if m.err == nil {
 			m.err = f.drop(d, m.c)
