@@ -41,6 +41,8 @@ const (
 // same name in the same watch folder that waits for its time or is held ends
 // superseded.
 //
+// With a claim its number is to be noted (Note) before anybody is told of it.
+//
 // Its error is a *SameError, or wraps ErrIDUsed, where nothing is wrong with the
 // file itself.
 func (e *Env) Accept(ctx context.Context, s *Submission, from Origin) (*Accepted, error) {

@@ -34,8 +34,8 @@ func (d *daemon) watchFolders(ctx context.Context) {
 	d.folders = f
 }
 
-// leaveFolders ends what is being done in the folders. A file in hand is left as a
-// kill would leave it.
+// leaveFolders ends what is being done in the folders. The files in hand are
+// finished.
 func (d *daemon) leaveFolders() {
 	if d.folders != nil {
 		d.folders.stop()

@@ -36,6 +36,8 @@ type Jobs interface {
 	// resetjob.ErrIDUsed and a *resetjob.ClaimedError stand for themselves; after
 	// any other error the same file is tried again.
 	Accept(ctx context.Context, s *resetjob.Submission, from resetjob.Origin) (*resetjob.Accepted, error)
+	// Note is called when jobs were accepted, before anybody is told of them.
+	Note(ctx context.Context) error
 	// Claimed returns the job that was made of a claim; nil where none was.
 	Claimed(ctx context.Context, folder, claim string) (*store.Job, error)
 	// ClearList takes the secrets out of the list that the job named.

@@ -57,25 +57,29 @@ func (f *Folder) work(ctx context.Context, d *dir) (next time.Time) {
 		return a.order - b.order
 	})
 	told := f.o.Now()
-	for part := range slices.Chunk(due, together) {
+	var made []*made
+	begun := time.Now()
+	for i, c := range due {
 		if ctx.Err() != nil {
-			return next
+			break
 		}
-		var made []*made
-		for _, c := range part {
-			if !c.due.After(f.o.Now()) {
-				if m := f.one(ctx, d, c); m != nil {
-					made = append(made, m)
-				}
+		if !c.due.After(f.o.Now()) {
+			if m := f.one(ctx, d, c); m != nil {
+				made = append(made, m)
 			}
 		}
+		if i < len(due)-1 && len(made) < together && time.Since(begun) < togetherFor {
+			continue
+		}
 		f.finish(ctx, d, made)
+		made, begun = nil, time.Now()
 		if f.o.Now().Sub(told) > time.Second { // a thousand files may take a while
 			told = f.o.Now()
 			_, err := f.tell(ctx, d)
 			f.report("status", errors.Join(err, f.live(d)))
 		}
 	}
+	f.finish(context.WithoutCancel(ctx), d, made)
 	for _, c := range f.claims {
 		if next.IsZero() || c.due.Before(next) {
 			next = c.due
@@ -84,9 +88,12 @@ func (f *Folder) work(ctx context.Context, d *dir) (next time.Time) {
 	return next
 }
 
-// together is how many files are finished at once: what is written for them is
-// made durable together.
-const together = 64
+// together is how many files are finished at once, or after what time: what is
+// written for them is made durable together.
+const (
+	together    = 64
+	togetherFor = 300 * time.Millisecond
+)
 
 // made is a claimed file that became a job, and is not in accepted yet.
 type made struct {
@@ -265,6 +272,12 @@ func (f *Folder) await(c *claim, refusal error) error {
 // ends their claims.
 func (f *Folder) finish(ctx context.Context, d *dir, all []*made) {
 	if len(all) == 0 {
+		return
+	}
+	if err := f.jobs.Note(ctx); err != nil {
+		for _, m := range all {
+			f.ended(d, m.c, err)
+		}
 		return
 	}
 	var writing sync.WaitGroup
