@@ -99,6 +99,12 @@ func TestNothingAServerDoesDeactivatesAnybody(t *testing.T) {
 			}
 			s.Done(0, "")
 		}, "none of the 50 entries has a user id"},
+		{"the same page for ever", func(s *lab.FakeSearch) { half(s); s.Done(0, "x") }, "the same entries again and again"},
+		{"the same entries for ever", func(s *lab.FakeSearch) {
+			for range 100 {
+				half(s)
+			}
+		}, "the same entries again and again"},
 		{"pages without end", func(s *lab.FakeSearch) { s.Done(0, "x") }, "always promises more"},
 	} {
 		for _, unpaged := range []bool{false, true} {
@@ -123,7 +129,7 @@ func TestNothingAServerDoesDeactivatesAnybody(t *testing.T) {
 				}
 				r, err := b.run()
 				switch {
-				case unpaged && (tt.name == "a page without its control" || tt.name == "pages without end"):
+				case unpaged && (tt.name == "a page without its control" || tt.name == "the same page for ever" || tt.name == "pages without end"):
 					if r.Missed == 0 && err == nil { // a lie that only a witness can tell
 						t.Errorf("the answer was believed: %s", counts(r))
 					}

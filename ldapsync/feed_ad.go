@@ -149,11 +149,18 @@ func (c *Client) usnChanges(ctx context.Context, since []byte, each func(guid []
 	}
 	paging := ldap.NewControlPaging(uint32(min(max(1, c.o.Agreement.PageSize), 1000)))
 	deleted := ldap.NewControlMicrosoftShowDeleted()
+	var again repeats
+	seen := func(guid []byte) error {
+		if err := again.see(rawKey(guid)); err != nil {
+			return err
+		}
+		return each(guid)
+	}
 	for empty := 0; ; {
 		var r *tap.Result
 		err := c.do(ctx, func() (err error) {
 			r, err = c.conn.Stream(ctx, ldap.NewSearchRequest(c.context, ldap.ScopeWholeSubtree, ldap.NeverDerefAliases, 0, 0, false,
-				fmt.Sprintf("(&(uSNChanged>=%d)%s)", n, everyoneFilter), []string{"objectGUID"}, []ldap.Control{paging, deleted}), guidHandler(each))
+				fmt.Sprintf("(&(uSNChanged>=%d)%s)", n, everyoneFilter), []string{"objectGUID"}, []ldap.Control{paging, deleted}), guidHandler(seen))
 			return err
 		})
 		if err != nil {

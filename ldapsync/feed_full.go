@@ -78,6 +78,7 @@ type fullFeed struct {
 	// Of the goroutine that reads.
 	read    int
 	strange int
+	repeats repeats
 }
 
 func (f *fullFeed) run(ctx context.Context) error {
@@ -233,7 +234,7 @@ func isCode(err error, codes ...uint16) bool { return ldap.IsErrorAnyOf(err, cod
 func (f *fullFeed) again() {
 	f.spool.drop()
 	f.parts.drop()
-	f.read, f.c.facts.Referrals = 0, 0
+	f.read, f.c.facts.Referrals, f.repeats = 0, 0, repeats{}
 	f.a.Again()
 }
 
@@ -278,6 +279,9 @@ func (f *fullFeed) search(ctx context.Context, controls []ldap.Control) (*tap.Re
 func (f *fullFeed) entry(e *tap.Entry) error {
 	f.read++
 	l, err := f.c.mapper.look(e)
+	if err == nil {
+		err = f.repeats.see(l.key)
+	}
 	if err != nil {
 		return f.fault(err)
 	}

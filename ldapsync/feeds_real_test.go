@@ -250,6 +250,30 @@ func TestLaggingOpenLDAP(t *testing.T) {
 	b.changed("updated 1, returned 1")
 }
 
+// Rule 16: without a cookie, which a server that is behind would refuse, its
+// contextCSN tells.
+func TestLaggingOpenLDAPThatIsReadInFull(t *testing.T) {
+	d := newProvider(t, 20, 1000)
+	old := d.Replica(lab.Config{Overlays: syncprov(1000)})
+	b := realBench(t, d)
+	b.o.Agreement.Method, b.o.Agreement.ReplicaLag = "full", time.Hour
+	b.changed("added 20")
+	d.AddPerson("newcomer", nil)
+	b.changed("added 1")
+	both := []string{old.TLSURL(), d.TLSURL()}
+	b.o.Agreement.CAFile = bothAuthorities(t, d, old)
+	b.o.Agreement.Servers = both[:1]
+	if _, err := b.run(); !errors.Is(err, ldapsync.ErrBehind) {
+		t.Fatalf("got %v", err)
+	}
+	b.want("newcomer", active)
+	b.o.Agreement.Servers = both
+	if r := b.changed(""); r.Server == old.TLSAddr() {
+		t.Error("the server that is behind was believed")
+	}
+	b.want("newcomer", active)
+}
+
 // bothAuthorities makes a file of the certificates of two servers.
 func bothAuthorities(t *testing.T, servers ...*lab.Directory) string {
 	t.Helper()

@@ -29,6 +29,7 @@ type FollowOptions struct {
 	Rebuild    time.Duration // how old a connection may become, a quarter more or less; 12 h when 0
 	Debounce   time.Duration // how long containers may move before everything is read; 5 s when 0
 	Sweep      time.Duration // how often accounts that end and changed files are looked for; a minute when 0
+	Inbox      int           // how many changed entries are kept while the database is busy, before the search is ended and resumed; 100,000 when 0
 	LeaseRetry time.Duration // how often a lease is tried for that another one has; 5 s when 0
 }
 
@@ -67,6 +68,9 @@ func Follow(ctx context.Context, o FollowOptions) error {
 	o.Debounce = orDuration(o.Debounce, 5*time.Second)
 	o.Sweep = orDuration(o.Sweep, time.Minute)
 	o.LeaseRetry = orDuration(o.LeaseRetry, 5*time.Second)
+	if o.Inbox <= 0 {
+		o.Inbox = inboxKeys
+	}
 	f := &follower{o: o}
 	said := ""
 	for {

@@ -194,6 +194,27 @@ func TestDirSyncThatIsRefusedToTheAccount(t *testing.T) {
 	b.sync(Result{Feed: "usn", Full: true})
 }
 
+// A page of changes that comes for ever ends with an error.
+func TestChangesInPagesWithoutEnd(t *testing.T) {
+	b := newHostileBench(t, true, 10)
+	endless := false
+	b.d.changes = func(q question) reply {
+		if !strings.Contains(q.filter, "uSNChanged") {
+			return reply{code: ldap.LDAPResultInsufficientAccessRights}
+		}
+		paging := ldap.NewControlPaging(0)
+		if endless {
+			paging.SetCookie([]byte("more"))
+		}
+		return reply{controls: []*ber.Packet{paging.Encode()}, entries: b.d.dirSyncReply(0, "", 4, 5).entries}
+	}
+	b.sync(Result{Feed: "usn", Full: true, Added: 10})
+	endless = true
+	b.fails(ErrDirectory, "the same entries again and again")
+	endless = false
+	b.sync(Result{Feed: "usn"})
+}
+
 func hasControl(q question, oid string) bool { _, ok := q.controls[oid]; return ok }
 
 func TestDirSyncLies(t *testing.T) {

@@ -19,6 +19,7 @@ var errInboxFull = errors.New("more changes came than can be kept in memory; the
 // inbox takes what a search that persists says, and never waits. Mentions are
 // kept by key, the last one of each.
 type inbox struct {
+	most  int           // mentions that are kept
 	ready chan struct{} // has an element while there is something to take
 
 	mu       sync.Mutex
@@ -38,7 +39,9 @@ type parcel struct {
 	refresh *Outcome // not nil: the refresh stage has ended with it
 }
 
-func newInbox() *inbox { return &inbox{ready: make(chan struct{}, 1), at: make(map[string]int)} }
+func newInbox(most int) *inbox {
+	return &inbox{most: most, ready: make(chan struct{}, 1), at: make(map[string]int)}
+}
 
 // mention keeps a mention.
 func (b *inbox) mention(m Mention) error {
@@ -65,7 +68,7 @@ func (b *inbox) mention(m Mention) error {
 		switch {
 		case again:
 			b.list[i] = m
-		case len(b.list) == inboxKeys:
+		case len(b.list) == b.most:
 			return errInboxFull
 		default:
 			b.at[id] = len(b.list)

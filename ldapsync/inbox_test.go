@@ -10,7 +10,7 @@ import (
 func inboxKey(n int) string { return rawKey(numberedKey(n)).text(KindOpenLDAP) }
 
 func TestInboxKeepsTheLastWord(t *testing.T) {
-	b := newInbox()
+	b := newInbox(inboxKeys)
 	put := func(ms ...Mention) {
 		t.Helper()
 		for _, m := range ms {
@@ -46,7 +46,7 @@ func TestInboxKeepsTheLastWord(t *testing.T) {
 }
 
 func TestInboxIsBounded(t *testing.T) {
-	b := newInbox()
+	b := newInbox(inboxKeys)
 	var err error
 	n := 0
 	for ; err == nil && n <= inboxKeys; n++ {

@@ -80,7 +80,7 @@ func (f *follower) open(ctx context.Context) (*following, error) {
 			return nil, err
 		}
 	}
-	w := &following{follower: f, dir: dir, facts: dir.Facts(), inbox: newInbox(), ended: make(chan error, 2)}
+	w := &following{follower: f, dir: dir, facts: dir.Facts(), inbox: newInbox(f.o.Inbox), ended: make(chan error, 2)}
 	life := f.o.Rebuild - f.o.Rebuild/4 + rand.N(f.o.Rebuild/2+1)
 	w.old = time.Now().Add(life)
 	if end := w.facts.NotAfter; !end.IsZero() {

@@ -20,7 +20,7 @@ func main() {
 		exit(runChild(os.Args[2:]))
 	}
 	users := flag.String("users", "100000", "how many users; with a comma, several directories one after the other")
-	runs := flag.Int("runs", 3, "runs of each, of which the median counts")
+	runs := flag.Int("runs", 0, "runs of each, of which the median counts; 0: 3, or 1 with more than 200,000 users")
 	binary := flag.String("dirpin", "bin/dirpin", "the program that is measured")
 	only := flag.String("only", "", "run only the rows whose name contains this")
 	flag.Parse()
@@ -47,6 +47,12 @@ func run(ctx context.Context, users string, runs int, binary, only string) error
 		b := &bench{runs: runs, binary: binary, only: only, measured: make(map[string][]figures)}
 		if b.users, err = strconv.Atoi(n); err != nil {
 			return fmt.Errorf("-users %s: %w", users, err)
+		}
+		if b.runs == 0 {
+			b.runs = 3
+			if b.users > fewUsers {
+				b.runs = 1
+			}
 		}
 		if err := b.all(ctx); err != nil {
 			return err

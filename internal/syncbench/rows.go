@@ -31,6 +31,9 @@ const (
 	arrival       = "dirpin, change there to row here, while following"
 )
 
+// fewUsers is up to where tools run that take too much memory or time of more.
+const fewUsers = 200_000
+
 var rows = []row{
 	{name: pagedSearch, run: ldapsearch(true)},
 	{name: firstFull, run: firstSync("full")},
@@ -45,9 +48,9 @@ var rows = []row{
 	{name: tenChanges, run: afterChanges(10)},
 	{name: tenDeletions, run: afterDeletions(10)},
 	{name: arrival, run: following},
-	{name: pagingLoop, run: child("paging")},
+	{name: pagingLoop, run: child("paging"), most: fewUsers}, // it takes 12 KiB a user
 	{name: pythonFirst, run: pythonScript},
-	{name: consumer, run: syncreplConsumer},
+	{name: consumer, run: syncreplConsumer, most: fewUsers}, // one transaction a user
 }
 
 var targets = []target{
