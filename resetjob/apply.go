@@ -25,7 +25,7 @@ func (r *runner) apply(g *group) {
 		w.cut = false
 	}
 	clear(gone)
-	for _, ws := range [][]*work{g.finished, g.launch, g.again} {
+	for _, ws := range [][]*work{g.finished, g.launch, g.again, g.left} {
 		for _, w := range ws {
 			gone[w] = true
 			w.wrote()

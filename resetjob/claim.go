@@ -305,6 +305,10 @@ func (g *group) unsend(tx *store.Tx, w *work) error {
 	}
 	w.of(w.item.Sent.Kind).RequestID = w.item.Sent.RequestID
 	g.back = append(g.back, w)
+	if g.r.cutOnly { // it waits as the others do
+		g.left = append(g.left, w)
+		return nil
+	}
 	if !g.r.settling {
 		return g.claimed(w, g.claim(tx, w))
 	}

@@ -37,6 +37,7 @@ type group struct {
 	failures int64
 	launch   []*work // journalled now, to be pushed
 	back     []*work // cut, and taken out of the journal: nothing had left
+	left     []*work // of these, who is left to the next run
 	finished []*work
 	again    []*work // settled, with another leg to be pushed
 	waiting  map[*work]time.Time
@@ -204,7 +205,7 @@ func (g *group) empty() bool { return len(g.settled)+len(g.notes)+len(g.claims) 
 // write may be called again after it failed: it keeps nothing of before.
 func (g *group) write(tx *store.Tx) error {
 	g.counts, g.failures = store.Counts{}, 0
-	g.launch, g.back, g.finished, g.again, g.full = nil, nil, nil, nil, nil
+	g.launch, g.back, g.left, g.finished, g.again, g.full = nil, nil, nil, nil, nil, nil
 	g.results = store.NewResults(g.r.job.ID)
 	g.waiting, g.ahead = make(map[*work]time.Time), make(map[*voicemail.System]int)
 	if err := g.fence(tx); err != nil {

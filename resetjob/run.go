@@ -72,9 +72,17 @@ func (e *Env) Work(ctx context.Context, id int64, shift Shift) (*store.Job, erro
 		return nil, err
 	}
 	defer e.Store.Write(context.WithoutCancel(ctx), func(tx *store.Tx) error { return tx.DisownJob(id, e.Owner.ID) })
-	if l.job.State.Ended() {
+	switch {
+	case l.job.State.Ended():
 		err = e.settleCut(ctx, l, shift)
-	} else {
+	case shift.Leave && l.job.State == store.Queued && l.job.Reason == store.ReasonInterrupted:
+		// Its command was told to stop, and is to be given again; but others must
+		// not wait for that.
+		err = e.settleCut(ctx, l, shift)
+		if err == nil {
+			err = &InterruptedError{Job: id, Left: l.job.Counts.Selected - l.job.Counts.Final(), Of: l.job.Counts.Selected}
+		}
+	default:
 		err = e.work(ctx, l, shift)
 	}
 	if err2 := e.advance(context.WithoutCancel(ctx)); err == nil {
@@ -91,8 +99,8 @@ func (e *Env) Work(ctx context.Context, id int64, shift Shift) (*store.Job, erro
 	return j, err
 }
 
-// settleCut brings the items of an ended job to their results that an earlier
-// run was cut at: nobody else of the job is changed any more.
+// settleCut brings the items to their results that an earlier run was cut at.
+// Nobody else is changed: the job has ended, or its rest waits.
 func (e *Env) settleCut(ctx context.Context, l *loaded, shift Shift) error {
 	var pushing int64
 	err := e.Store.Write(context.WithoutCancel(ctx), func(tx *store.Tx) error {
@@ -110,7 +118,7 @@ func (e *Env) settleCut(ctx context.Context, l *loaded, shift Shift) error {
 		return err
 	}
 	r := e.newRunner(l, shift)
-	r.settling = true
+	r.settling, r.cutOnly = true, !l.job.State.Ended()
 	if err := r.run(ctx); err != nil {
 		return fmt.Errorf("settling job %d: %w", l.job.ID, err)
 	}
@@ -241,7 +249,9 @@ func (e *TurnError) Error() string {
 
 // turn returns a *TurnError where it is not the job's turn.
 func (e *Env) turn(ctx context.Context, l *loaded) error {
-	if !e.TakeTurns {
+	// One that has begun may have users in flight, for whom the earlier one
+	// waits: it goes on.
+	if !e.TakeTurns || !l.job.Started.IsZero() {
 		return nil
 	}
 	// A short job does not wait for a long one: whom it changes the other leaves

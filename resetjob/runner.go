@@ -51,7 +51,8 @@ type runner struct {
 	noting   []*noting     // notes that are not written yet
 	ended    chan struct{} // closed when nothing is written any more
 
-	settling bool // the job has ended: only what was cut is settled
+	settling bool // only what was cut is settled
+	cutOnly  bool // and the job has not ended: the others wait
 	end      ending
 	shift    Shift
 	began    time.Time
@@ -239,6 +240,9 @@ func (r *runner) fetch() error {
 		}
 		for _, it := range todo {
 			r.cursor.after = it.Seq
+			if r.cutOnly && it.Sent == nil {
+				continue
+			}
 			r.cursor.open++
 			r.hashing++
 			r.hash <- newWork(it, r.cursor.Batch)

@@ -138,7 +138,7 @@ func (c *crash) judge(code int, args []string, out string) {
 	switch code {
 	case 0, 1, 3, 5, 130, 143:
 	case 2:
-		bad = bad || !strings.Contains(out, "cannot be retried") && !strings.Contains(out, "nothing left to cancel") && !strings.Contains(out, "is not held but")
+		bad = bad || !strings.Contains(out, "cannot be retried") && !strings.Contains(out, "there is nothing left to") && !strings.Contains(out, "is not held but") && !strings.Contains(out, "is held already") && !strings.Contains(out, "the same as job")
 	case 4:
 		bad = bad || !strings.Contains(out, "denied") && !strings.Contains(out, "began before the key was there") && !strings.Contains(out, "write lock") &&
 			!strings.Contains(out, "is in the way") && !strings.Contains(out, "rotated at this moment") && !strings.Contains(out, "changed the key ring meanwhile") &&

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"reflect"
 	"sync"
 	"time"
@@ -22,6 +23,7 @@ type agreements struct {
 	store   *store.Store
 	log     *slog.Logger
 	metrics *web.Metrics
+	holder  string // of leases
 
 	mu      sync.Mutex
 	running map[string]*following
@@ -39,7 +41,20 @@ type following struct {
 }
 
 func newAgreements(s *store.Store, log *slog.Logger, m *web.Metrics) *agreements {
-	return &agreements{store: s, log: log, metrics: m, running: make(map[string]*following)}
+	host, _ := os.Hostname() // for people
+	return &agreements{store: s, log: log, metrics: m, running: make(map[string]*following), holder: fmt.Sprintf("%s, process %d%s", host, os.Getpid(), ofService)}
+}
+
+// ofService ends the names of leases that a service takes.
+const ofService = ", the service"
+
+// takeBack ends the leases of a service that was killed: whoever holds the lock
+// is the only one of the database.
+func (a *agreements) takeBack(ctx context.Context) error {
+	if a.store.Path() == "" { // on a server there may be others
+		return nil
+	}
+	return a.store.Write(ctx, func(tx *store.Tx) error { return tx.EndLeases(ofService) })
 }
 
 // set follows the agreements of a configuration, and no others. One that is as
@@ -97,7 +112,7 @@ func (a *agreements) follow(ctx context.Context, p *Parts, c config.Agreement, c
 	a.running[c.Name] = f
 	log := a.log.With("agreement", c.Name)
 	o := ldapsync.FollowOptions{
-		Options: ldapsync.Options{Agreement: c, Store: ldapsync.Over(a.store), Log: log, Configured: configured},
+		Options: ldapsync.Options{Agreement: c, Store: ldapsync.Over(a.store), Log: log, Configured: configured, Holder: a.holder},
 		// Read each time: a password file may be changed without a reload.
 		ReadPassword: func() (secret.Value, error) { return p.BindPassword(&c) },
 		OnRun:        func(r ldapsync.Result, err error) { a.ran(ctx, f, log, r, err) },

@@ -210,6 +210,9 @@ func (d *daemon) run(ctx context.Context, cfg *config.Config) (err error) {
 		return err
 	}
 	d.agrees = newAgreements(d.store, d.log, d.metrics)
+	if err := d.agrees.takeBack(ctx); err != nil {
+		return errors.Join(err, d.shutdown())
+	}
 	if cfg.HTTP != nil {
 		if d.web, err = d.listen(cfg, parts); err != nil {
 			return errors.Join(err, d.shutdown())

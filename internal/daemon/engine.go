@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -189,7 +190,18 @@ var liveStates = []rivertype.JobState{rivertype.JobStateAvailable, rivertype.Job
 
 func (e *engine) jobs(ctx context.Context) (open []*store.Job, err error) {
 	err = e.store.Read(ctx, func(tx *store.Tx) error {
-		return tx.Open(func(j *store.Job) error { open = append(open, j); return nil })
+		err := tx.Open(func(j *store.Job) error { open = append(open, j); return nil })
+		for i := len(open) - 1; i >= 0 && err == nil; i-- {
+			// What a command was told to stop is settled, for others wait, and no
+			// more.
+			if j := open[i]; j.State == store.Queued && j.Reason == store.ReasonInterrupted {
+				var pushing int64
+				if _, pushing, err = tx.CountOpen(j.ID); pushing == 0 {
+					open = slices.Delete(open, i, i+1)
+				}
+			}
+		}
+		return err
 	})
 	return open, err
 }
@@ -204,7 +216,7 @@ func (e *engine) wanted(j *store.Job, left map[int64]bool) bool {
 	if _, ok := e.working[j.ID]; ok {
 		return false
 	}
-	return j.Owner == "" && !left[e.waits[j.ID]] && j.Reason != store.ReasonInterrupted
+	return j.Owner == "" && !left[e.waits[j.ID]]
 }
 
 // doubt has rows made anew that may have been lost, the next time that ring is
@@ -310,7 +322,7 @@ func (e *engine) judge(ctx context.Context, id int64, j *store.Job, err error) (
 		return 0, false
 	case errors.Is(err, errStopping):
 		return time.Second, true
-	case errors.Is(err, errLong), errors.Is(err, store.ErrNotFound):
+	case errors.Is(err, errLong), errors.Is(err, store.ErrNotFound), errors.Is(err, context.Canceled): // between two steps
 		return 0, false
 	case errors.Is(err, resetjob.ErrBusy):
 		log.Debug("another process works on the job")

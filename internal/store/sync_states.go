@@ -26,6 +26,16 @@ func (t *Tx) SetSyncState(agreement, failure string) error {
 	return nil
 }
 
+// EndLeases ends the leases whose holder's name has that part.
+func (t *Tx) EndLeases(part string) error {
+	condition := t.dialect.contains("holder")
+	_, err := t.exec("DELETE FROM leases WHERE "+condition, part)
+	if err != nil {
+		return fmt.Errorf("taking leases back: %w", err)
+	}
+	return nil
+}
+
 // ForgetSyncStates forgets those of agreements that are not among the names.
 func (t *Tx) ForgetSyncStates(configured []string) error {
 	if len(configured) == 0 {

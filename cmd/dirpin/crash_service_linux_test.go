@@ -1,0 +1,275 @@
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/dirpin/dirpin/internal/lab"
+	"github.com/dirpin/dirpin/internal/store"
+)
+
+// TestCrashService kills the service at every step and at any instant, with jobs
+// added, held, cancelled and retried beside it, a directory that changes, hooks
+// that lose answers and hang, and lets the independent checker compare. -crash
+// 10m is the long form.
+func TestCrashService(t *testing.T) {
+	length := *crashFor
+	if length == 0 {
+		length = 12 * time.Second
+	}
+	seed := *crashSeed
+	if seed == 0 {
+		seed = rand.Uint64()
+	}
+	t.Run(fmt.Sprint(seed), func(t *testing.T) {
+		t.Parallel()
+		newCrashService(t, length, seed).live()
+	})
+}
+
+// crashService is a crash that has a service, and a directory.
+type crashService struct {
+	*crash
+	dir    *lab.Directory
+	staff  map[string]string // people of the directory, with their DNs
+	hired  int
+	starts int
+	slow   time.Duration // the longest from a start to ready
+}
+
+func newCrashService(t *testing.T, length time.Duration, seed uint64) *crashService {
+	d := lab.New(t, lab.OpenLDAP)
+	c := &crashService{crash: newCrash(t, length, seed), dir: d, staff: map[string]string{}}
+	c.withDirectory(d, "    guard: {max_deactivate: 100%, max_blank: 100%}\n")
+	for range 8 {
+		c.hire()
+	}
+	return c
+}
+
+func (c *crashService) hire() {
+	c.hired++
+	id := fmt.Sprintf("ldap-%c%c", 'a'+c.hired/26, 'a'+c.hired%26)
+	c.staff[id] = c.dir.AddPerson(id, nil)
+}
+
+func (c *crashService) live() {
+	c.faults(nil)
+	for !c.over() && !c.Failed() {
+		c.life()
+	}
+	if c.Failed() {
+		return
+	}
+	c.settle()
+	c.Logf("%v survived in %s: %d starts of the service (the slowest ready after %s), %d processes, %d jobs", c.kills, time.Since(c.began).Round(time.Second), c.starts, c.slow, c.runs, c.jobs)
+}
+
+// start starts the service, which may die before it is ready.
+func (c *crashService) start(f fate) *service {
+	var env []string
+	if f.dieAt != "" {
+		env = append(env, dieAtEnv+"="+f.dieAt)
+	}
+	began := time.Now()
+	s := c.home.begin(env...)
+	c.starts++
+	for range 3000 {
+		if slices.Contains(s.notified(), "READY=1") {
+			c.slow = max(c.slow, time.Since(began))
+			return s
+		}
+		select {
+		case <-s.done:
+			return s
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	c.Errorf("the service is not ready after 30 s")
+	return s
+}
+
+// life is one life of the service: it is started, things happen, and it ends.
+func (c *crashService) life() {
+	f := fate{}
+	if c.rng.IntN(2) == 0 {
+		f = c.stepFate()
+	}
+	s := c.start(f)
+	until := time.Now().Add(time.Duration(300+c.rng.IntN(2500)) * time.Millisecond)
+	for time.Now().Before(until) && c.alive(s) && !c.Failed() {
+		c.happen(s)
+	}
+	c.endLife(s, f)
+	c.mend()
+	if c.rng.IntN(6) == 0 {
+		c.checker("--open")
+	}
+}
+
+func (c *crashService) alive(s *service) bool {
+	select {
+	case <-s.done:
+		return false
+	default:
+		return true
+	}
+}
+
+func (c *crashService) endLife(s *service, f fate) {
+	sig, how := syscall.SIGKILL, "at any time"
+	if c.alive(s) && c.rng.IntN(4) == 0 {
+		sig = syscall.SIGTERM
+	}
+	s.cmd.Process.Signal(sig)
+	select {
+	case <-s.done:
+	case <-time.After(mustEndIn + 15*time.Second):
+		c.Errorf("the service does not end by %v:\n%s", sig, s.logged())
+		s.cmd.Process.Kill()
+		<-s.done
+	}
+	if killed := killedBy(s.err); killed == "" {
+		if code := codeOf(s.err); code != "0" {
+			c.Errorf("the service ended with exit %s\n%s", code, s.logged())
+		}
+		c.kills["SIGTERM, in order"]++
+	} else {
+		if f.dieAt != "" && sig == syscall.SIGKILL {
+			how, _, _ = strings.Cut(f.dieAt, ":")
+		}
+		c.event(map[string]any{"event": "kill", "how": how})
+		c.kills[how]++
+	}
+	log := s.logged()
+	for _, bad := range []string{"internal fault", "panic", "constraint failed", "database is locked", "working on the job"} {
+		if i := strings.Index(log, bad); i >= 0 {
+			c.Errorf("the service said %q:\n%s", bad, log[max(0, i-500):min(len(log), i+1500)])
+		}
+	}
+}
+
+// happen does one of the things that may happen beside the service.
+func (c *crashService) happen(s *service) {
+	switch n := c.rng.IntN(100); {
+	case n < 30 && len(c.all(unclosed)) < 6:
+		c.run(fate{}, "jobs", "add", c.newJob()+".yaml")
+	case n < 36:
+		c.newFaults()
+	case n < 42:
+		if j := pick(c.crash, c.all(unclosed)); j != nil {
+			c.run(fate{}, "jobs", pick(c.crash, []string{"hold", "cancel", "show"}), fmt.Sprint(j.ID))
+		}
+	case n < 50:
+		c.release()
+	case n < 58:
+		c.retry(c.fate())
+	case n < 62:
+		c.run(c.fate(), "users", "reset", pick(c.crash, people), "--pin", "--generate", "6")
+	case n < 66:
+		c.run(c.fate(), "run", c.newJob()+".yaml", "--yes")
+	case n < 72:
+		s.cmd.Process.Signal(syscall.SIGHUP)
+	case n < 75:
+		c.run(fate{}, "keys", "rotate") // waits for the service to read the new key
+		s.cmd.Process.Signal(syscall.SIGHUP)
+	case n < 78:
+		c.event(map[string]any{"event": "stop"})
+		s.cmd.Process.Signal(syscall.SIGSTOP)
+		most := 1500
+		if c.length > time.Minute {
+			most = 14000 // longer than a beat may be old
+		}
+		time.Sleep(time.Duration(200+c.rng.IntN(most)) * time.Millisecond)
+		s.cmd.Process.Signal(syscall.SIGCONT)
+	case n < 81:
+		name := fmt.Sprintf("%s/copy-%d", c.home.dir, c.starts)
+		os.Remove(name)
+		c.run(fate{}, "backup", name)
+		os.Remove(name)
+	default:
+		c.staffChanges()
+		time.Sleep(time.Duration(c.rng.IntN(200)) * time.Millisecond)
+	}
+}
+
+// staffChanges changes the directory.
+func (c *crashService) staffChanges() {
+	ids := make([]string, 0, len(c.staff))
+	for id := range c.staff {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	id := pick(c.crash, ids)
+	switch n := c.rng.IntN(4); {
+	case n == 0 && len(ids) < 20:
+		c.hire()
+	case n == 1 && len(ids) > 4:
+		c.dir.Delete(c.staff[id])
+		delete(c.staff, id)
+	default:
+		c.dir.Set(c.staff[id], "telephoneNumber", fmt.Sprintf("+32 %d", c.rng.IntN(1_000_000)))
+	}
+}
+
+// release lets what is held go on.
+func (c *crashService) release() {
+	for _, j := range c.all(unclosed) {
+		if j.State == store.Held {
+			c.run(fate{}, "jobs", "release", fmt.Sprint(j.ID))
+		}
+	}
+}
+
+// settle lets the service bring everything to its end, and holds it to its
+// promises.
+func (c *crashService) settle() {
+	c.faults(nil)
+	c.mendAll()
+	s := c.start(fate{})
+	c.finish(s)
+	for _, j := range c.all(func(j *store.Job) bool { return j.Key != nil && j.Counts.Uncertain > 0 }) {
+		c.run(fate{wait: true}, "jobs", "retry", fmt.Sprint(j.ID), "--yes")
+	}
+	c.finish(s)
+	if out, err := c.dirpin("", "sync", "--full"); err != nil {
+		c.Errorf("sync --full: %v\n%s", err, out)
+	}
+	if out := c.must("find", "status is exactly ldap-active", "--csv"); strings.Count(out, "ldap-") != 2*len(c.staff) {
+		c.Errorf("%d people are in the directory, and here are\n%s", len(c.staff), out)
+	}
+	if code := s.end(syscall.SIGTERM); code != "0" {
+		c.Errorf("the service ends with exit %s\n%s", code, s.logged())
+	}
+	if !c.Failed() {
+		c.checker("--dirpin", c.program())
+	}
+}
+
+// finish waits until no job is left.
+func (c *crashService) finish(s *service) {
+	c.Helper()
+	until := time.Now().Add(2 * time.Minute)
+	for {
+		left := c.all(func(j *store.Job) bool { return unclosed(j) && j.Reason != store.ReasonInterrupted })
+		if len(left) == 0 {
+			break
+		}
+		if time.Now().After(until) || !c.alive(s) {
+			c.Fatalf("job %d does not end: %s %s %q, owner %q\n%s", left[0].ID, left[0].State, left[0].Stage, left[0].Reason, left[0].Owner, s.logged())
+		}
+		c.release()
+		c.mend()
+		time.Sleep(100 * time.Millisecond)
+	}
+	// What its command was told to stop is left to whoever gives it again.
+	for _, j := range c.all(unclosed) {
+		c.goOnWith(j, fate{wait: true})
+	}
+}
