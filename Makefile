@@ -3,7 +3,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS := -X main.version=$(VERSION)
 export CGO_ENABLED = 1
 
-.PHONY: build demo test lint bench bench-sync race crash mutants deps demo-deps
+.PHONY: build demo test lint bench bench-sync race crash soak mutants deps demo-deps
 
 build:
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/dirpin ./cmd/dirpin
@@ -29,6 +29,10 @@ crash: deps
 	go test ./cmd/dirpin -run TestCrash -count=1 -v -parallel 4 -timeout 30m -crash 10m
 	DIRPIN_MODEL=10m go test ./resetjob -run 'TestModel$$' -count=1 -v -timeout 30m
 
+# 200 jobs over 20,000 users, synchronized in between: nothing may grow.
+soak: deps
+	DIRPIN_SOAK=1 go test ./cmd/dirpin -run TestSoak -count=1 -v -timeout 2h
+
 # Switches each rule of the saga off, and expects the model to find out. MUTANT
 # names some of them only.
 mutants:
@@ -42,7 +46,7 @@ lint:
 
 # Prints ratios of what dirpin takes to what the bare work takes, in one run.
 bench: build
-	go test ./resetjob ./internal/store -run '^$$' -bench 'Ratio|Million' -benchtime 1x -timeout 30m
+	go test -p 1 ./resetjob ./internal/store ./cmd/dirpin -run '^$$' -bench 'Ratio|Million' -benchtime 1x -timeout 60m
 
 # Synchronization against the tools of others, on one slapd in one run.
 USERS ?= 100000

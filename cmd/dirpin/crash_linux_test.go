@@ -105,7 +105,7 @@ func newCrashOn(t *testing.T, length time.Duration, seed uint64, prepare func(di
 		}
 		os.RemoveAll(dir)
 	})
-	c := &crash{home: &home{T: t, dir: dir}, rng: rand.New(rand.NewPCG(seed, 1)), began: time.Now(), length: length, kills: map[string]int{}}
+	c := &crash{home: &home{TB: t, dir: dir}, rng: rand.New(rand.NewPCG(seed, 1)), began: time.Now(), length: length, kills: map[string]int{}}
 	scripts, err := filepath.Abs("testdata/crash")
 	if err != nil {
 		t.Fatal(err)

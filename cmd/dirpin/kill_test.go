@@ -39,13 +39,13 @@ func codeOf(err error) string {
 // home is an installation in a folder of its own, with an exec hook that
 // journals every request that it accepts.
 type home struct {
-	*testing.T
+	testing.TB
 	dir string
 	out bytes.Buffer // everything that was printed
 }
 
 func newHome(t *testing.T, hook string) *home {
-	h := &home{T: t, dir: t.TempDir()}
+	h := &home{TB: t, dir: t.TempDir()}
 	h.write("hook.sh", "#!/bin/sh\nreq=$(cat)\n"+hook+"\nprintf '%s\\n' \"$req\" >>"+h.dir+"/journal\n", 0o755)
 	h.write("dirpin.yaml", "state_dir: "+h.dir+"/state\nvoicemail: {name: vm, type: exec, command: ["+h.dir+"/hook.sh]}\n", 0o644)
 	h.write("init.yaml", "", 0o644)

@@ -137,7 +137,12 @@ func (s *service) says(text string) {
 
 func (s *service) until(what string, done func() bool) {
 	s.h.Helper()
-	for range 2000 {
+	s.untilWithin(what, 20*time.Second, done)
+}
+
+func (s *service) untilWithin(what string, most time.Duration, done func() bool) {
+	s.h.Helper()
+	for began := time.Now(); time.Since(began) < most; {
 		if done() {
 			return
 		}
@@ -147,7 +152,7 @@ func (s *service) until(what string, done func() bool) {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
-	s.h.Fatalf("not within 20 s: %s", what)
+	s.h.Fatalf("not within %s: %s", most, what)
 }
 
 // end tells the service to stop and returns its exit code.
