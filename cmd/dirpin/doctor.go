@@ -13,6 +13,7 @@ import (
 	"github.com/dirpin/dirpin/config"
 	"github.com/dirpin/dirpin/internal/store"
 	"github.com/dirpin/dirpin/internal/voicemail"
+	"github.com/dirpin/dirpin/internal/watch"
 	"github.com/dirpin/dirpin/resetjob"
 	"github.com/spf13/cobra"
 )
@@ -57,6 +58,13 @@ func runDoctor(ctx context.Context, a *app) error {
 	c := &checkup{out: a.out, json: a.json}
 	err := a.withJobs(ctx, func(s *session, env *resetjob.Env) error {
 		c.say("ok", "key ring", "%d keys, the primary one is %s; it fits the database", len(s.ring.Keys()), s.ring.Primary())
+		for _, w := range s.cfg.Watch {
+			if err := watch.Check(w); err != nil {
+				c.say("warning", "watch "+w.Name, "no job file is taken: %v", err)
+			} else {
+				c.say("ok", "watch "+w.Name, "job files are taken out of %s", w.Dir)
+			}
+		}
 		if err := c.store(ctx, s, env); err != nil {
 			return err
 		}

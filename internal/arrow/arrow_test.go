@@ -41,7 +41,7 @@ var may = map[string][]string{
 	"internal/writeback":               {"config", "internal/voicemail", "ldapsync"},
 	"internal/daemon":                  {"config", "internal/clock", "internal/store", "internal/voicemail", "internal/web", "ldapsync", "resetjob", "internal/watch"},
 	"internal/web":                     {"internal/store", "internal/voicemail", "ldapsync"},
-	"cmd/dirpin":                       {"config", "internal/daemon", "ldapsync", "resetjob", "internal/credential", "internal/delivery", "internal/fakeunity", "internal/incarnation", "internal/logon", "internal/slapd", "internal/store", "internal/strictyaml", "internal/voicemail", "internal/writeback"},
+	"cmd/dirpin":                       {"config", "internal/daemon", "ldapsync", "resetjob", "internal/credential", "internal/delivery", "internal/fakeunity", "internal/incarnation", "internal/logon", "internal/slapd", "internal/store", "internal/strictyaml", "internal/voicemail", "internal/writeback", "internal/watch"},
 	"internal/lab":                     {"internal/child", "internal/localca", "internal/slapd"},
 	"internal/labstore":                {"internal/lab", "internal/store"},
 	"ldapsync/storetest":               {"ldapsync", "internal/roster"},

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -71,10 +72,16 @@ func realFolder(path string) string {
 	return filepath.Dir(path)
 }
 
+const lockPatience = time.Second
+
 func lockFile(path string) (*flock.Flock, error) {
 	f := flock.New(path, flock.SetFlag(os.O_CREATE|os.O_RDWR), flock.SetPermissions(0o640))
-	ok, err := f.TryLock()
-	if err != nil {
+	// A daemon that was killed while it started a hook holds its lock a moment
+	// longer, in the child that has not become the hook yet.
+	patience, cancel := context.WithTimeout(context.Background(), lockPatience)
+	defer cancel()
+	ok, err := f.TryLockContext(patience, lockPatience/20)
+	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		return nil, fmt.Errorf("locking %s: %w", path, err)
 	}
 	if !ok {

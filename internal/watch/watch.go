@@ -204,6 +204,18 @@ const (
 	rejectedDir = "rejected"
 )
 
+// Check says why nothing would be taken out of a folder as it stands.
+func Check(w config.Watch) error {
+	d, err := New(w, nil, Options{}).open()
+	if err != nil {
+		return err
+	}
+	if w.Signers != "" {
+		_, err = readSigners(w.Signers)
+	}
+	return errors.Join(err, d.Close())
+}
+
 // dir is the folder, opened: what is done in it is done in this very folder,
 // whatever takes its name meanwhile.
 type dir struct {
