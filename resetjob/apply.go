@@ -43,6 +43,7 @@ func (r *runner) apply(g *group) {
 		w.waits++
 	}
 	r.waiting = len(g.waiting)
+	r.outOfHours(g.full)
 	for _, w := range g.settled {
 		if w.kept != nil {
 			r.keep(w)

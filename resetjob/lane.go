@@ -18,15 +18,41 @@ type lane struct {
 	paused time.Time        // until
 	since  time.Time        // when it began to be paused; zero: it is not
 	gaveUp bool             // it was paused for longer than pause_max
+
+	system *voicemail.System
+	asked  time.Time // when it was asked last whether its hours are now
+	opens  time.Time // when they begin; zero: they are now, or it has none
+	wanted bool      // somebody waits for them
 }
 
-func newLane(s *voicemail.System) *lane { return &lane{slots: s.Slots()} }
+func newLane(s *voicemail.System) *lane { return &lane{slots: s.Slots(), system: s} }
+
+// shut tells whether the hours of the system are over, or have not begun. Then
+// nothing more is claimed for it; what has begun is finished.
+func (l *lane) shut(now time.Time) bool {
+	if now.Sub(l.asked) >= time.Second || now.Before(l.asked) || !l.opens.IsZero() && !now.Before(l.opens) {
+		l.asked, l.opens = now, l.system.Opens(now)
+	}
+	return !l.opens.IsZero()
+}
+
+// outOfHours says of those who wait for the hours of their system that they do.
+func (r *runner) outOfHours(full []*work) {
+	now := time.Now()
+	for _, w := range full {
+		if l := r.lanes[w.system]; l.shut(now) && !l.wanted {
+			l.wanted = true
+			r.setPause(fmt.Sprintf("%s is pushed to in its hours only, which begin %s", l.system.Name(), l.opens.UTC().Format(time.RFC3339)))
+		}
+	}
+}
 
 // room tells whether one more may be journalled ahead of the wire: twice the
 // concurrency, so that few are in doubt after a kill.
 func (r *runner) room(s *voicemail.System) bool {
 	l := r.lanes[s]
-	return l == nil || l.gaveUp || l.ahead < l.slots.Ahead() && !l.paused.After(time.Now())
+	now := time.Now()
+	return l == nil || l.gaveUp || l.ahead < l.slots.Ahead() && !l.paused.After(now) && !l.shut(now)
 }
 
 // push sends a journalled leg on its way. It comes back through r.pushed.
@@ -53,6 +79,9 @@ func (r *runner) send(w *work) (voicemail.Outcome, error) {
 	leg.Begin = func(before voicemail.History) error {
 		if before.Attempts == 0 && r.halted.Load() { // it waited for its turn, and the job ended meanwhile
 			return voicemail.ErrStopped
+		}
+		if opens := w.system.Opens(time.Now()); before.Attempts == 0 && !opens.IsZero() { // they ended while it waited
+			return &voicemail.PausedError{Until: opens, Reason: "its hours are over"}
 		}
 		r.env.step("push")
 		return r.env.Owner.Fresh()
@@ -94,8 +123,12 @@ func (r *runner) keep(w *work) {
 		if l.gaveUp {
 			break
 		}
+		if unsent && l.shut(time.Now()) { // which is no fault of its
+			r.outOfHours([]*work{w})
+			break
+		}
 		w.ready = paused.Until
-		l.wait(paused.Until, r.job.PausedAt)
+		l.wait(paused.Until, r.pausedBefore())
 		r.setPause(w.system.Name() + " is paused until " + paused.Until.UTC().Format(time.RFC3339) + ": " + paused.Reason)
 	case errors.As(w.kept, &stale):
 		r.pause = stale.Error() // which cannot be written, of all things
@@ -115,6 +148,18 @@ func (r *runner) keep(w *work) {
 		return
 	}
 	r.resting = append(r.resting, w)
+}
+
+// pausedBefore returns since when the job is paused, as an earlier run has left
+// it: nothing where it may have been for the hours of a system, which pause_max
+// is not about.
+func (r *runner) pausedBefore() time.Time {
+	for s := range r.lanes {
+		if s.HasHours() {
+			return time.Time{}
+		}
+	}
+	return r.job.PausedAt
 }
 
 // wait notes that the lane is paused. The job may have been paused before this
@@ -177,8 +222,9 @@ func (r *runner) answering() {
 	if r.pause == "" || !r.roomAt.IsZero() || r.still {
 		return
 	}
+	now := time.Now()
 	for _, l := range r.lanes {
-		if !l.since.IsZero() && !l.gaveUp {
+		if l.wanted = l.wanted && l.shut(now); l.wanted || !l.since.IsZero() && !l.gaveUp {
 			return
 		}
 	}

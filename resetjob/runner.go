@@ -131,6 +131,7 @@ func (r *runner) run(ctx context.Context) error {
 		l.slots.Join()
 		defer l.slots.Leave()
 	}
+	r.share(ctx)
 	pushes, stop := context.WithCancel(ctx)
 	defer stop()
 	r.pushes = pushes
@@ -200,6 +201,25 @@ func (r *runner) advance(ctx context.Context) {
 	r.advanced = now
 	if err := r.env.advance(context.WithoutCancel(ctx)); err != nil {
 		r.env.Log.Warn("marking the database", "job", r.job.ID, "error", err)
+	}
+	r.share(ctx)
+}
+
+// share takes this process's part of the rates and concurrencies: as many share
+// them as work on users at this moment. One that died counts until its batches
+// are taken from it.
+func (r *runner) share(ctx context.Context) {
+	others := 0
+	err := r.env.Store.Read(context.WithoutCancel(ctx), func(tx *store.Tx) (err error) {
+		others, err = tx.OtherWorkers(r.env.Owner.ID)
+		return err
+	})
+	if err != nil {
+		r.env.Log.Warn("asking who else pushes", "job", r.job.ID, "error", err)
+		return
+	}
+	for s := range r.lanes {
+		s.Share(1 + others)
 	}
 }
 
@@ -398,6 +418,9 @@ func (r *runner) wakes() (time.Time, bool) {
 		for _, l := range r.lanes {
 			if l.paused.After(now) {
 				sooner(l.paused)
+			}
+			if l.wanted && l.shut(now) {
+				sooner(l.opens)
 			}
 		}
 		if !r.roomAt.IsZero() {

@@ -57,6 +57,8 @@ type System struct {
 	conn   Connector // nil: type none
 	gate   gate
 	rate   *rate.Limiter
+	limit  rate.Limit // of all nodes
+	hours  *hours     // nil: always
 	slots  *Slots
 	log    *slog.Logger
 	tell   func(Answer, time.Duration)
@@ -65,6 +67,9 @@ type System struct {
 
 // New makes the system that cfg configures.
 func New(cfg *config.Voicemail, opt Options) (*System, error) {
+	if _, err := newHours(cfg.Hours); err != nil {
+		return nil, fmt.Errorf("voicemail %s: %w", cfg.Name, err)
+	}
 	conn, err := Connect(cfg, opt)
 	if err != nil {
 		return nil, err
@@ -83,7 +88,12 @@ func NewWith(cfg *config.Voicemail, conn Connector, opt Options) *System {
 	if cfg.Rate > 0 {
 		limit = rate.Limit(cfg.Rate)
 	}
+	hours, err := newHours(cfg.Hours)
+	if err != nil {
+		panic(err) // loading the configuration has tried them
+	}
 	return &System{
+		hours: hours, limit: limit,
 		name: cfg.Name, kind: cfg.Type, serves: query.Matcher(),
 		commitsWithoutMailbox: cfg.NoMailbox == "commit", timeout: cfg.Timeout, retries: cfg.Retries,
 		pauseMax: cfg.PauseMax, concurrency: max(1, cfg.Concurrency), fingerprint: opt.Fingerprint, directory: opt.Directory,
@@ -108,6 +118,16 @@ func (s *System) Timeout() time.Duration { return s.timeout }
 // PauseMax returns how long a job waits for the system while it is paused; 0
 // is for ever.
 func (s *System) PauseMax() time.Duration { return s.pauseMax }
+
+// Share makes the system's rate and concurrency those of one of so many nodes
+// that push to it at this moment.
+func (s *System) Share(nodes int) {
+	nodes = max(1, nodes)
+	if limit := s.limit / rate.Limit(nodes); s.limit != rate.Inf && s.rate.Limit() != limit {
+		s.rate.SetLimit(limit)
+	}
+	s.slots.Resize(max(1, s.concurrency/nodes))
+}
 
 // Concurrency returns how many pushes may be under way at once.
 func (s *System) Concurrency() int { return s.concurrency }
