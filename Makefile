@@ -9,7 +9,7 @@ build:
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/dirpin ./cmd/dirpin
 
 deps: demo-deps # what the tests need and the machine lacks: real directories, PostgreSQL, a mail server
-	@packaging/install-deps.sh openssl openssh-client 389-ds-base libnss3-tools samba samba-ad-provision samba-dsdb-modules samba-vfs-modules python3-samba python3 python3-aiosmtpd python3-psycopg2 postgresql
+	@packaging/install-deps.sh systemd openssl openssh-client 389-ds-base libnss3-tools samba samba-ad-provision samba-dsdb-modules samba-vfs-modules python3-samba python3 python3-aiosmtpd python3-psycopg2 postgresql
 
 demo-deps:
 	@packaging/install-deps.sh gcc libc6-dev slapd ldap-utils

@@ -34,7 +34,7 @@ func yamlText(s string) string {
 }
 
 const template = `# The configuration of dirpin. "dirpin check" says what is wrong with it, with
-# line and column; "dirpin reload" makes the daemon read it again.
+# line and column; "dirpin service reload" has the service read it again.
 #
 # Settings in a comment (with no space behind the #) show the default, or an
 # example where the text says so. A path is absolute, or meant from the folder

@@ -115,6 +115,7 @@ The configuration is --config, else $DIRPIN_CONFIG, else ` + defaultConfig() + `
 		newVerifyCommand(a), newDoctorCommand(a), newKeysCommand(a), newSealCommand(a), newBackupCommand(a), newRestoreCommand(a), newSchemaCommand(a),
 		newDemoCommand(a), newVersionCommand(a),
 	)
+	root.AddCommand(serviceCommands(a)...)
 	usageForArgs(root)
 	return root
 }
