@@ -53,3 +53,4 @@ USERS ?= 100000
 bench-sync: deps build
 	@packaging/install-deps.sh python3-ldap
 	go run ./internal/syncbench -users $(USERS)
+	go test ./ldapsync -run '^$$' -bench RatioIncremental -benchtime 1x -timeout 10m

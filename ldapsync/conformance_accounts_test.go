@@ -145,4 +145,9 @@ func computers(s *scene) {
 	s.d.Add("CN=partner,"+s.d.Base, map[string][]string{"objectClass": {"contact"}, "sn": {"Partner"}})
 	s.d.Add("CN=all,"+s.d.Base, map[string][]string{"objectClass": {"group"}, "sAMAccountName": {s.d.ID("all")}})
 	s.sync("added 1")
+	if report := s.examine(); strings.Contains(report, "end in $: computers?") {
+		s.Errorf("computers are warned of:\n%s", report)
+	}
+	s.o.Agreement.Filter = "(objectClass=person)" // as somebody might write it who knows OpenLDAP
+	s.finds(s.examine(), "warning", "end in $: computers?")
 }

@@ -3,6 +3,7 @@ package ldapsync
 import (
 	"bytes"
 	"math/bits"
+	"runtime"
 	"slices"
 	"time"
 
@@ -49,6 +50,11 @@ func loadIndex(r Reader, agreement string, grown, grace time.Duration) (*index, 
 	return newIndex(n, grown, grace, func(yield func(roster.Held) error) error { return r.SyncIndex(agreement, yield) })
 }
 
+// collectEvery is after how many people what reading them has left behind is
+// collected: some ten times the index, which has no pointers to follow. Else it
+// would be let grow to the size of the index.
+const collectEvery = 1 << 14
+
 // newIndex makes an index of about n people.
 func newIndex(n int, grown, grace time.Duration, each func(yield func(roster.Held) error) error) (*index, error) {
 	x := &index{held: make([]heldPerson, 0, n)} // at once: growing would take twice the memory
@@ -63,6 +69,9 @@ func newIndex(n int, grown, grace time.Duration, each func(yield func(roster.Hel
 			return err
 		}
 		x.held = append(x.held, heldPerson{key, h.Hash})
+		if len(x.held)%collectEvery == 0 {
+			runtime.GC()
+		}
 		e := exception{key: key}
 		e.flags[flagInactive] = h.Inactive != ""
 		e.flags[flagAbsent] = h.Inactive == user.Absent

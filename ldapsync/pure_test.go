@@ -135,6 +135,12 @@ func TestHashIsOfTheContentOnly(t *testing.T) {
 	if base != hash(raw("uid=a,dc=x", "departmentNumber", "12", "mail", "2", "mail", "1", "uid", "a", "entryUUID", uuid, "userPassword", "x", "mail;lang-de", "3")) {
 		t.Error("the order of attributes, a tag or a password is in the hash")
 	}
+	// Whoever does not know the seed cannot make an entry of the same hash.
+	m.seed = 2
+	if base == hash(raw("uid=a,dc=x", "entryUUID", uuid, "uid", "a", "mail", "1", "mail", "2", "departmentNumber", "12")) {
+		t.Error("the seed is not in the hash")
+	}
+	m.seed = 1
 	for _, other := range []*tap.Entry{
 		raw("uid=b,dc=x", "entryUUID", uuid, "uid", "a", "mail", "1", "mail", "2", "departmentNumber", "12"),
 		raw("uid=a,dc=x", "entryUUID", uuid, "uid", "a", "mail", "12", "departmentNumber", "12"),

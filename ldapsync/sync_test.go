@@ -721,6 +721,28 @@ func TestChangedScopeIsSaid(t *testing.T) {
 	}
 }
 
+// Rule 32: what an equal hash hides, by chance or because the store was changed
+// by hand, is found with --full.
+func TestFullComparesFields(t *testing.T) {
+	b := newBench(t).people(1, 30)
+	b.sync("added 30")
+	for id, p := range b.store.People {
+		if p.UserID == "u3" {
+			p.LastName = "Wrong"
+			b.store.People[id] = p
+		}
+	}
+	b.sync("unchanged 30")
+	b.o.Full = true
+	b.sync("updated 1, unchanged 29")
+	b.want("u3", func(p *roster.Person) bool { return p.LastName != "Wrong" })
+	other := newBench(t).people(1, 1)
+	other.sync("added 1")
+	if a, b := b.store.Agreements["corp"].Seed, other.store.Agreements["corp"].Seed; a == 0 || a == b {
+		t.Errorf("the seed of the hashes is %d, that of another store %d", a, b)
+	}
+}
+
 func TestExcludedKeysAreLeftAlone(t *testing.T) {
 	b := newBench(t).people(1, 3)
 	b.sync("added 3")
