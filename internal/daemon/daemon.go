@@ -184,7 +184,8 @@ func (d *daemon) run(ctx context.Context, cfg *config.Config) (err error) {
 	}
 	d.cfg, d.gen = cfg, newGeneration(parts)
 	defer func() { err = errors.Join(err, d.gen.Close()) }()
-	if _, err := resetjob.Recover(ctx, d.store); err != nil {
+	living, err := resetjob.Recover(ctx, d.store)
+	if err != nil {
 		return err
 	}
 	if d.owner, err = resetjob.NewOwner(ctx, d.store, parts.Env.Ring); err != nil {
@@ -205,8 +206,8 @@ func (d *daemon) run(ctx context.Context, cfg *config.Config) (err error) {
 	if d.schedules, err = parts.Env.NewSchedules(ctx); err != nil {
 		return err
 	}
-	d.engine = &engine{store: d.store, log: d.log, work: d.work, ended: d.ended, poke: d.poke}
-	if err := d.engine.open(context.WithoutCancel(ctx), d.owner.ID); err != nil {
+	d.engine = &engine{node: d.owner.ID, store: d.store, log: d.log, work: d.work, ended: d.ended, poke: d.poke}
+	if err := d.engine.open(context.WithoutCancel(ctx), living); err != nil {
 		return err
 	}
 	d.agrees = newAgreements(d.store, d.log, d.metrics)

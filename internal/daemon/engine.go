@@ -12,6 +12,7 @@ import (
 
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver"
+	"github.com/riverqueue/river/riverdriver/riverdatabasesql"
 	"github.com/riverqueue/river/riverdriver/riversqlite"
 	"github.com/riverqueue/river/rivermigrate"
 	"github.com/riverqueue/river/rivertype"
@@ -23,8 +24,7 @@ import (
 const (
 	// Two queues: a job that fits one batch never waits for a worker behind those
 	// that take hours.
-	queueShort, workersShort = "short", 8
-	queueLong, workersLong   = "long", 4
+	workersShort, workersLong = 8, 4
 
 	shiftBudget = 2 * time.Minute
 	// What River may believe of a shift that does not come back. It works on a
@@ -42,6 +42,7 @@ const (
 // what there is to do stands in the tables of the store, and a row that was lost
 // is made anew by ring.
 type engine struct {
+	node   string // the owner: the queues are this node's alone
 	store  *store.Store
 	log    *slog.Logger
 	pool   *sql.DB
@@ -65,8 +66,9 @@ type jobArgs struct {
 // Kind names it.
 func (jobArgs) Kind() string { return "job" }
 
-// polled is a driver of a database that tells nobody what was written: River
-// polls now and then, and is told at once what this process inserts.
+// polled is a driver that is not told what others have written. Nobody else
+// inserts into our queues: River polls now and then, and is told at once what
+// this process inserts.
 type polled struct{ riverdriver.Driver[*sql.Tx] }
 
 // SupportsListener keeps River from polling an outbox every 50 ms.
@@ -91,33 +93,47 @@ func (w *worker) Work(ctx context.Context, job *river.Job[jobArgs]) error {
 	return nil
 }
 
-// open makes River's tables and takes back what dead processes had in hand.
-func (e *engine) open(ctx context.Context, node string) error {
+// open makes River's tables and forgets the rows of those who are not among the
+// living.
+func (e *engine) open(ctx context.Context, living []store.Owner) error {
 	e.rung, e.working, e.waits, e.fails = make(map[int64]time.Time), make(map[int64]time.Time), make(map[int64]int64), make(map[int64]int)
 	e.pool = e.store.Shared()
 	driver := polled{riversqlite.New(e.pool)}
+	if e.store.Leases() {
+		driver = polled{riverdatabasesql.New(e.pool)}
+	}
 	quiet := slog.New(slog.DiscardHandler)
 	m, err := rivermigrate.New[*sql.Tx](driver, &rivermigrate.Config{Logger: quiet})
 	if err != nil {
 		return err
 	}
 	if _, err := m.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
-		return fmt.Errorf("making River's tables: %w", err)
+		// Another node may have made them at the same moment.
+		if _, err = m.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
+			return fmt.Errorf("making River's tables: %w", err)
+		}
 	}
-	// River itself would wait for the lease of its leader to run out, and half an
-	// hour for shifts of a process that was killed. This is the only daemon here:
-	// it holds the lock.
-	for _, q := range []string{"DELETE FROM river_leader", "DELETE FROM river_job", "DELETE FROM river_notification"} {
+	// River itself would wait for the lease of its leader to run out. Where no
+	// other node lives nobody leads.
+	queues := "''"
+	for _, o := range living {
+		queues += fmt.Sprintf(", 'short-%s', 'long-%s'", o.ID, o.ID) // hexadecimal digits
+	}
+	forget := []string{"DELETE FROM river_job WHERE queue NOT IN (" + queues + ")"}
+	if len(living) == 0 || !e.store.Leases() {
+		forget = append(forget, "DELETE FROM river_leader")
+	}
+	for _, q := range forget {
 		if _, err := e.pool.ExecContext(ctx, q); err != nil {
-			return fmt.Errorf("taking River's jobs back: %w", err)
+			return fmt.Errorf("forgetting River's jobs: %w", err)
 		}
 	}
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &worker{e: e})
 	e.client, err = river.NewClient[*sql.Tx](driver, &river.Config{
-		ID:                          node,
+		ID:                          e.node,
 		Logger:                      slog.New(onlyWarnings{e.log.Handler()}),
-		Queues:                      map[string]river.QueueConfig{queueShort: {MaxWorkers: workersShort}, queueLong: {MaxWorkers: workersLong}},
+		Queues:                      map[string]river.QueueConfig{e.short(): {MaxWorkers: workersShort}, e.long(): {MaxWorkers: workersLong}},
 		Workers:                     workers,
 		FetchCooldown:               fetchCooldown,
 		FetchPollInterval:           fetchPoll,
@@ -166,9 +182,9 @@ func (e *engine) ring(ctx context.Context) (time.Duration, error) {
 		if !e.wanted(j, left) {
 			continue
 		}
-		queue := queueShort
+		queue := e.short()
 		if long(j) {
-			queue = queueLong
+			queue = e.long()
 		}
 		r, err := e.client.Insert(ctx, jobArgs{j.ID}, &river.InsertOpts{Queue: queue, UniqueOpts: river.UniqueOpts{ByArgs: true, ByQueue: true, ByState: liveStates}})
 		if err != nil {
@@ -253,6 +269,9 @@ func (e *engine) forget(left map[int64]bool) {
 	}
 }
 
+func (e *engine) short() string { return "short-" + e.node }
+func (e *engine) long() string  { return "long-" + e.node }
+
 // long tells whether a job is known to take more than a batch.
 func long(j *store.Job) bool {
 	return j.Stage != store.StageOpening && j.Counts.Selected > resetjob.BatchSize
@@ -283,7 +302,7 @@ func (e *engine) shift(ctx context.Context, id int64, queue string) (rest time.D
 		e.poke()
 	}()
 	j, err := e.work(ctx, id, resetjob.Shift{Budget: shiftBudget, Leave: true,
-		Begin: begin(queue)})
+		Begin: begin(queue == e.short())})
 	return e.judge(ctx, id, j, err)
 }
 
@@ -337,9 +356,9 @@ func (e *engine) judge(ctx context.Context, id int64, j *store.Job, err error) (
 }
 
 // begin says that a long job is no matter for the queue of short ones.
-func begin(queue string) func(context.Context, *store.Job) error {
+func begin(short bool) func(context.Context, *store.Job) error {
 	return func(_ context.Context, j *store.Job) error {
-		if long(j) && queue == queueShort {
+		if long(j) && short {
 			return errLong
 		}
 		return nil

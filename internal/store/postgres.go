@@ -32,6 +32,7 @@ func openPostgres(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, &ServerError{s.name, err.Error()}
 	}
+	s.server.cfg = cfg
 	s.read = s.pool(cfg, 8)
 	// The writer, the beat, and whoever asks what became of a transaction.
 	s.write = newWriter(s.pool(cfg, 3))
@@ -180,6 +181,7 @@ func (s *Store) onServer(ctx context.Context, pool *sql.DB, o *sql.TxOptions, fn
 
 // server is what is known of the server, and how long it is waited for.
 type server struct {
+	cfg      *pgx.ConnConfig
 	busy     time.Duration
 	dir      string       // of our locks
 	ownClock bool         // tests have their own

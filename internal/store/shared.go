@@ -9,19 +9,24 @@ import (
 	"github.com/mattn/go-sqlite3"
 )
 
-// Shared returns a pool of one connection for a library that keeps tables of
-// its own in the database. Each of its statements and transactions waits for
+// Shared returns a pool for a library that keeps tables of its own in the
+// database. On SQLite it is one connection. Each of its statements and transactions waits for
 // its turn among those of Write. Two connections that both write would have
 // SQLite poll for the lock, and one of them wait for seconds.
 //
 // Nothing of the pool may be used within Write: it would wait for itself. It is
 // to be closed before the store is.
 func (s *Store) Shared() *sql.DB {
+	if s.dialect == postgres {
+		return s.pool(s.server.cfg, sharedMost)
+	}
 	db := sql.OpenDB(&connector{dsn: s.write.dsn, turn: s.write})
 	db.SetMaxOpenConns(1)
 	db.SetConnMaxIdleTime(0)
 	return db
 }
+
+const sharedMost = 6 // connections to a server
 
 type connector struct {
 	dsn  string
