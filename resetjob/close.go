@@ -22,7 +22,7 @@ func (e *Env) close(ctx context.Context, l *loaded) (*store.Job, error) {
 		return l.job, fmt.Errorf("job %d is done, but writing its report in %s: %w; run it again when that is mended: nobody is changed twice", l.job.ID, e.reports(l.folder), err)
 	}
 	e.step("closing")
-	err = e.Store.Write(ctx, func(tx *store.Tx) error {
+	err = e.write(ctx, func(tx *store.Tx) error {
 		if err := tx.SetReport(l.job.ID, w.dir); err != nil {
 			return err
 		}
@@ -74,7 +74,7 @@ func (e *Env) Tidy(ctx context.Context) error {
 		return nil
 	}
 	var expired []int64
-	err := e.Store.Write(ctx, func(tx *store.Tx) (err error) {
+	err := e.write(ctx, func(tx *store.Tx) (err error) {
 		before := tx.Now().Add(-within)
 		if err := tx.EraseOld(before); err != nil {
 			return err

@@ -127,21 +127,34 @@ func (r *runner) owes(now time.Time) bool {
 // postpone lets the works of a group wait after it failed.
 func (r *runner) postpone(g *group, err error) error {
 	at := time.Now().Add(commitRest)
+	counts := !store.IsAway(err) || r.stopping() // a server that is out of reach is waited for
 	for _, ws := range [][]*work{g.settled, g.claims} {
 		for _, w := range ws {
 			w.ready = at
-			if w.tries++; w.tries == commitTries {
+			if counts {
+				w.tries++
+			}
+			if w.tries == commitTries {
 				return fmt.Errorf("writing the result of %s: %w", w.item.UserID, err)
 			}
 		}
 	}
 	for _, n := range g.notes {
 		n.ready = at
-		if n.tries++; n.tries == commitTries {
+		if counts {
+			n.tries++
+		}
+		if n.tries == commitTries {
 			return fmt.Errorf("noting the mailbox of %s: %w", n.w.item.UserID, err)
 		}
 	}
-	r.env.Log.Error("writing results: trying again in a second", "job", r.job.ID, "error", err)
+	switch {
+	case !store.IsAway(err):
+		r.env.Log.Error("writing results: trying again in a second", "job", r.job.ID, "error", err)
+	case time.Since(r.awaySaid) >= awaySays:
+		r.awaySaid = time.Now()
+		r.env.Log.Warn("waiting for the database; what was accepted is kept, and nothing new is sent", "job", r.job.ID, "results", len(g.settled), "error", err)
+	}
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/dirpin/dirpin/internal/incarnation"
@@ -60,7 +61,7 @@ func (e *Env) Enter(ctx context.Context) error {
 		if in, err = tx.Incarnation(); err != nil || in.Restored != "" {
 			return err
 		}
-		if in.Restored, err = e.Marker.Suspect(state(in), in.Empty); err != nil {
+		if in.Restored, err = e.suspect(tx, &in); err != nil {
 			return err
 		}
 		if in.Restored != "" {
@@ -72,8 +73,9 @@ func (e *Env) Enter(ctx context.Context) error {
 			return err
 		}
 		if in.ID == "" {
-			in.ID, in.LastJob = incarnation.NewID(), max(in.LastJob, last.LastJob)
+			in.ID = incarnation.NewID()
 		}
+		in.LastJob = max(in.LastJob, last.LastJob)
 		if last.ID != "" { // else it stays at 0 until there is a marker
 			in.Generation++
 		}
@@ -91,6 +93,34 @@ func (e *Env) Enter(ctx context.Context) error {
 	return e.mark(in)
 }
 
+// suspect says why the database is not the one that it was; "" where it is. It
+// notes which installation this is.
+func (e *Env) suspect(tx *store.Tx, in *store.Incarnation) (string, error) {
+	last, err := e.Marker.Last()
+	if err != nil {
+		return "", err
+	}
+	if in.Installation = last.Installation; in.Installation == "" {
+		in.Installation = incarnation.NewID()
+	}
+	if why := in.Moved(); why != "" && !in.Empty {
+		return why, nil
+	}
+	switch {
+	case last.ID != "" && slices.Contains(in.Former, last.ID):
+		return "", nil // another installation has noticed, and somebody has looked
+	case last.ID == "" && in.Place != "":
+		return "", nil // an installation that is new to a database on a server
+	}
+	db := state(*in)
+	if generation, known, err := tx.InstallationAt(last.Installation); err != nil {
+		return "", err
+	} else if known {
+		db.Generation = generation
+	}
+	return e.Marker.Suspect(db, in.Empty)
+}
+
 // mark makes the marker follow the database.
 func (e *Env) mark(in store.Incarnation) error {
 	e.step("mark")
@@ -98,7 +128,7 @@ func (e *Env) mark(in store.Incarnation) error {
 }
 
 func state(in store.Incarnation) incarnation.State {
-	return incarnation.State{ID: in.ID, Generation: in.Generation, LastJob: in.LastJob}
+	return incarnation.State{ID: in.ID, Generation: in.Generation, LastJob: in.LastJob, Installation: in.Installation}
 }
 
 // EnterToLook is Enter for commands that change nobody, and are wanted most
@@ -124,7 +154,7 @@ func (e *Env) advance(ctx context.Context) error {
 		if in, err = tx.Incarnation(); err != nil || in.Restored != "" {
 			return err
 		}
-		if in.Restored, err = e.Marker.Suspect(state(in), in.Empty); err != nil || in.Restored != "" {
+		if in.Restored, err = e.suspect(tx, &in); err != nil || in.Restored != "" {
 			return err
 		}
 		in.Generation++
@@ -168,6 +198,14 @@ func (e *Env) ReleaseRestored(ctx context.Context, by string) (int64, bool, erro
 		last, err := e.Marker.Last()
 		if err != nil {
 			last = incarnation.State{} // it is written anew
+		}
+		for _, id := range []string{in.ID, last.ID} {
+			if id != "" && !slices.Contains(in.Former, id) {
+				in.Former = append(in.Former, id)
+			}
+		}
+		if in.Installation = last.Installation; in.Installation == "" {
+			in.Installation = incarnation.NewID()
 		}
 		in.ID, in.Generation, in.LastJob = incarnation.NewID(), max(in.Generation, last.Generation)+1, max(in.LastJob, last.LastJob)
 		if n, err = tx.ReleaseRestored(); err != nil {

@@ -71,7 +71,7 @@ func (e *Env) Work(ctx context.Context, id int64, shift Shift) (*store.Job, erro
 	if err != nil {
 		return nil, err
 	}
-	defer e.Store.Write(context.WithoutCancel(ctx), func(tx *store.Tx) error { return tx.DisownJob(id, e.Owner.ID) })
+	defer e.write(context.WithoutCancel(ctx), func(tx *store.Tx) error { return tx.DisownJob(id, e.Owner.ID) })
 	switch {
 	case l.job.State.Ended():
 		err = e.settleCut(ctx, l, shift)
@@ -103,7 +103,7 @@ func (e *Env) Work(ctx context.Context, id int64, shift Shift) (*store.Job, erro
 // Nobody else is changed: the job has ended, or its rest waits.
 func (e *Env) settleCut(ctx context.Context, l *loaded, shift Shift) error {
 	var pushing int64
-	err := e.Store.Write(context.WithoutCancel(ctx), func(tx *store.Tx) error {
+	err := e.write(context.WithoutCancel(ctx), func(tx *store.Tx) error {
 		j, err := tx.Job(l.job.ID)
 		if err == nil && (j.State == store.Cancelled || j.State == store.Superseded) {
 			// Who was on the way then, and was given back unsent since.
@@ -134,7 +134,7 @@ func (e *Env) settleCut(ctx context.Context, l *loaded, shift Shift) error {
 // take makes the job ours and reads it.
 func (e *Env) take(ctx context.Context, id int64) (*loaded, error) {
 	var j *store.Job
-	err := e.Store.Write(ctx, func(tx *store.Tx) error {
+	err := e.write(ctx, func(tx *store.Tx) error {
 		ours, err := tx.OwnJob(id, e.Owner.ID)
 		if err != nil {
 			return err
@@ -227,7 +227,7 @@ func (e *Env) ready(ctx context.Context, l *loaded) error {
 
 // fail ends a job that cannot run at all: nobody is selected.
 func (e *Env) fail(ctx context.Context, l *loaded, why error) error {
-	return e.Store.Write(ctx, func(tx *store.Tx) (err error) {
+	return e.write(ctx, func(tx *store.Tx) (err error) {
 		if err := tx.LogJob(l.job.ID, "failed: "+why.Error()); err != nil {
 			return err
 		}
@@ -272,7 +272,7 @@ func (e *Env) turn(ctx context.Context, l *loaded) error {
 	if l.job.Reason == why {
 		return wait
 	}
-	return errors.Join(wait, e.Store.Write(ctx, func(tx *store.Tx) error {
+	return errors.Join(wait, e.write(ctx, func(tx *store.Tx) error {
 		_, err := tx.MoveJob(l.job.ID, []store.State{store.Queued}, store.Queued, why)
 		return err
 	}))
@@ -282,7 +282,7 @@ func (e *Env) turn(ctx context.Context, l *loaded) error {
 // anyone is changed; a job that was cut in its course has passed.
 func (e *Env) guard(ctx context.Context, l *loaded) error {
 	var held error
-	err := e.Store.Write(ctx, func(tx *store.Tx) error {
+	err := e.write(ctx, func(tx *store.Tx) error {
 		var err error
 		if l.job, err = tx.Job(l.job.ID); err != nil || !l.job.Started.IsZero() || l.job.State.Ended() {
 			return err
@@ -343,7 +343,7 @@ func (e *Env) heldBy(l *loaded, guard string, count int64) *HeldError {
 // start moves the job to running, unless it was cancelled meanwhile. One that
 // was left while it was paused stays so until something is answered.
 func (e *Env) start(ctx context.Context, l *loaded) error {
-	return e.Store.Write(ctx, func(tx *store.Tx) error {
+	return e.write(ctx, func(tx *store.Tx) error {
 		if s, _, err := tx.JobState(l.job.ID); err != nil || s == store.Paused {
 			return err
 		}
@@ -370,7 +370,7 @@ func (e *Env) start(ctx context.Context, l *loaded) error {
 // conclude moves the job to the state in which the runner left it.
 func (e *Env) conclude(ctx context.Context, l *loaded, end ending, shift Shift) error {
 	var result error
-	err := e.Store.Write(context.WithoutCancel(ctx), func(tx *store.Tx) error {
+	err := e.write(context.WithoutCancel(ctx), func(tx *store.Tx) error {
 		pending, pushing, err := tx.CountOpen(l.job.ID)
 		if err != nil {
 			return err

@@ -66,6 +66,7 @@ type runner struct {
 	roomAt   time.Time // when to look again whether the disk has room; zero: it has
 	checked  time.Time // when the disk was looked at last
 	advanced time.Time // when the database was marked last
+	awaySaid time.Time // when it was said last that it is waited for
 }
 
 // hand is a batch in hand.
@@ -251,9 +252,11 @@ func (r *runner) fetch() error {
 		}
 		var todo []store.ToDo
 		want := most - r.hashing - len(r.ready)
-		err := r.env.Store.Read(context.Background(), func(tx *store.Tx) (err error) {
-			todo, err = tx.ToDo(r.job.ID, r.cursor.after, r.cursor.Last, want)
-			return err
+		err := r.env.lasting(r.pushes, func() error {
+			return r.env.Store.Read(context.Background(), func(tx *store.Tx) (err error) {
+				todo, err = tx.ToDo(r.job.ID, r.cursor.after, r.cursor.Last, want)
+				return err
+			})
 		})
 		if err != nil {
 			return err
@@ -276,19 +279,21 @@ func (r *runner) fetch() error {
 }
 
 func (r *runner) claimBatch() error {
-	return r.env.Store.Write(context.Background(), func(tx *store.Tx) error {
-		b, ok, err := tx.ClaimBatch(r.job.ID, r.env.Owner.ID)
-		if err != nil {
-			return err
-		}
-		if !ok {
-			r.drained = true
-			return nil
-		}
-		r.cursor = &hand{Batch: b, after: b.First - 1}
-		r.batches[b.N] = r.cursor
+	return r.env.lasting(r.pushes, func() error { return r.env.Store.Write(context.Background(), r.claimIn) })
+}
+
+func (r *runner) claimIn(tx *store.Tx) error {
+	b, ok, err := tx.ClaimBatch(r.job.ID, r.env.Owner.ID)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		r.drained = true
 		return nil
-	})
+	}
+	r.cursor = &hand{Batch: b, after: b.First - 1}
+	r.batches[b.N] = r.cursor
+	return nil
 }
 
 // await waits until something has come back.
@@ -433,7 +438,7 @@ func (r *runner) wakes() (time.Time, bool) {
 // giveBack ends the batches in hand: those with items left wait for the next
 // run.
 func (r *runner) giveBack() error {
-	return r.env.Store.Write(context.Background(), func(tx *store.Tx) error {
+	return r.env.write(context.Background(), func(tx *store.Tx) error {
 		for _, b := range r.batches {
 			if err := tx.EndBatch(b.Batch); err != nil {
 				return err

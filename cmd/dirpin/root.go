@@ -112,7 +112,7 @@ The configuration is --config, else $DIRPIN_CONFIG, else ` + defaultConfig() + `
 	root.AddCommand(
 		newInitCommand(a), newCheckCommand(a), newServeCommand(a), newSyncCommand(a), newAgreementsCommand(a), newFindCommand(a),
 		newRunCommand(a), newExplainCommand(a), newUsersCommand(a), newJobsCommand(a),
-		newVerifyCommand(a), newDoctorCommand(a), newKeysCommand(a), newSealCommand(a), newBackupCommand(a), newRestoreCommand(a), newSchemaCommand(a),
+		newVerifyCommand(a), newDoctorCommand(a), newKeysCommand(a), newStoreCommand(a), newSealCommand(a), newBackupCommand(a), newRestoreCommand(a), newSchemaCommand(a),
 		newDemoCommand(a), newVersionCommand(a),
 	)
 	root.AddCommand(serviceCommands(a)...)
@@ -271,7 +271,7 @@ func storeError(err error) error {
 	var newer *store.NewerError
 	var server *store.ServerError
 	switch {
-	case errors.As(err, &newer), errors.As(err, &server):
+	case errors.As(err, &newer), errors.As(err, &server), errors.As(err, new(*store.MovedError)):
 		return withCode(exitUsage, err)
 	case errors.Is(err, os.ErrPermission):
 		return withCode(exitUsage, fmt.Errorf("%w; %s", err, runAs))

@@ -28,6 +28,9 @@ type State struct {
 	ID         string `json:"id"`
 	Generation int64  `json:"generation"`
 	LastJob    int64  `json:"last_job"`
+
+	// Of the installations that share a database on a server, which one this is.
+	Installation string `json:"installation,omitempty"`
 }
 
 // NewID draws the id of an incarnation.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/dirpin/dirpin/internal/outcome"
@@ -18,6 +19,22 @@ type Incarnation struct {
 	Restored   string    // why nothing is pushed until somebody has looked; "": it is
 	Rest       time.Time // of a restored one: until when requests that it does not know may still arrive
 	Empty      bool      // there are neither jobs nor users; not written
+
+	// On PostgreSQL: where the database was when it was marked last, and where it
+	// is. A dump that was put back, a promoted standby and a recovery to a point
+	// in time are elsewhere; not written.
+	Place, At string
+
+	Former       []string // the ids that it had before it was released from a restore
+	Installation string   // whose marker follows what is written; "": nobody's
+}
+
+// Moved says why the database is not where it was marked; "" where it is.
+func (in *Incarnation) Moved() string {
+	if in.Place == "" || in.Place == in.At {
+		return ""
+	}
+	return "on PostgreSQL it lies at " + in.At + " and was at " + in.Place + " (system/timeline/database/table): it was put back from a dump, recovered to a point in time, or a standby was promoted"
 }
 
 const (
@@ -26,12 +43,15 @@ const (
 	metaLastJob     = "last_job"
 	metaRestored    = "restored"
 	metaRest        = "restored_rest"
+	metaPlace       = "place"
+	metaFormer      = "former_incarnations"
 )
 
 // Incarnation returns the database's.
 func (t *Tx) Incarnation() (in Incarnation, err error) {
-	var generation, last, rest string
-	for name, to := range map[string]*string{metaIncarnation: &in.ID, metaGeneration: &generation, metaLastJob: &last, metaRestored: &in.Restored, metaRest: &rest} {
+	var generation, last, rest, former string
+	for name, to := range map[string]*string{metaIncarnation: &in.ID, metaGeneration: &generation, metaLastJob: &last, metaRestored: &in.Restored, metaRest: &rest,
+		metaPlace: &in.Place, metaFormer: &former} {
 		err := t.row("SELECT value FROM meta WHERE name = ?", name).Scan(to)
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return in, fmt.Errorf("reading what the database is: %w", err)
@@ -40,17 +60,53 @@ func (t *Tx) Incarnation() (in Incarnation, err error) {
 	in.Generation, _ = strconv.ParseInt(generation, 10, 64) // "" is 0
 	in.LastJob, _ = strconv.ParseInt(last, 10, 64)
 	until, _ := strconv.ParseInt(rest, 10, 64)
-	in.Rest = fromMilli(until)
+	in.Rest, in.Former = fromMilli(until), strings.Fields(former)
+	if t.dialect == postgres {
+		if in.At, err = t.place(); err != nil {
+			return in, err
+		}
+	}
 	var highest int64
 	err = t.row(`SELECT coalesce(max(id), 0), NOT EXISTS (SELECT 1 FROM jobs) AND NOT EXISTS (SELECT 1 FROM users) FROM jobs`).Scan(&highest, &in.Empty)
 	in.LastJob = max(in.LastJob, highest)
 	return in, err
 }
 
+// place is where the database is on its server.
+func (t *Tx) place() (at string, err error) {
+	err = t.row(`SELECT ` + serverIdentity + ` || '/' || (SELECT oid FROM pg_database WHERE datname = current_database()) || '/' || 'meta'::regclass::oid`).Scan(&at)
+	if err != nil {
+		err = fmt.Errorf("asking where the database is: %w", err)
+	}
+	return at, err
+}
+
 // SetIncarnation writes what the database is from now on.
 func (t *Tx) SetIncarnation(in Incarnation) error {
-	return errors.Join(t.setMeta(metaIncarnation, in.ID), t.setMeta(metaGeneration, strconv.FormatInt(in.Generation, 10)),
+	err := errors.Join(t.setMeta(metaIncarnation, in.ID), t.setMeta(metaGeneration, strconv.FormatInt(in.Generation, 10)),
 		t.setMeta(metaLastJob, strconv.FormatInt(in.LastJob, 10)))
+	if err == nil && in.At != in.Place {
+		err = t.setMeta(metaPlace, in.At)
+	}
+	if err == nil && len(in.Former) > 0 {
+		err = t.setMeta(metaFormer, strings.Join(in.Former, " "))
+	}
+	if err == nil && in.Installation != "" {
+		_, err = t.exec(`INSERT INTO installations (id, generation, seen) VALUES (?1, ?2, ?3)
+			ON CONFLICT (id) DO UPDATE SET generation = ?2, seen = ?3`, in.Installation, in.Generation, t.now)
+	}
+	return err
+}
+
+// InstallationAt returns the generation that an installation has raised the
+// database to last; false where it is not known. Others may have raised it
+// since: by its own an installation knows that the database is older.
+func (t *Tx) InstallationAt(id string) (generation int64, known bool, err error) {
+	err = t.row("SELECT generation FROM installations WHERE id = ?", id).Scan(&generation)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, false, nil
+	}
+	return generation, err == nil, err
 }
 
 func (t *Tx) setMeta(name, value string) error {

@@ -84,7 +84,12 @@ func postgresConfig(o Options) (*pgx.ConnConfig, error) {
 // and nobody waits for it for ever.
 const session = `SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, FALSE),
 	set_config('lock_timeout', '%d', FALSE), set_config('statement_timeout', '0', FALSE), set_config('idle_in_transaction_session_timeout', '%d', FALSE),
-	set_config('jit', 'off', FALSE), current_setting('server_version_num'), current_setting('server_encoding'), pg_is_in_recovery()`
+	set_config('jit', 'off', FALSE), current_setting('server_version_num'), current_setting('server_encoding'), pg_is_in_recovery(),
+	CASE WHEN pg_is_in_recovery() THEN '' ELSE ` + serverIdentity + ` END`
+
+// serverIdentity is the server's and its timeline, which changes when a standby
+// is promoted or a backup recovered.
+const serverIdentity = `(SELECT system_identifier FROM pg_control_system())::text || '/' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)`
 
 // silentFor is how long a session may be silent within a transaction: a process
 // that was stopped, or cut from the network, keeps no other from writing for
@@ -101,10 +106,10 @@ func (s *Store) pool(cfg *pgx.ConnConfig, most int) *sql.DB {
 
 // greet prepares a new session.
 func (s *Store) greet(ctx context.Context, c *pgx.Conn) error {
-	var ignored, number, encoding string
+	var ignored, number, encoding, identity string
 	var standby bool
 	query := fmt.Sprintf(session, s.server.busy.Milliseconds(), silentFor.Milliseconds())
-	err := c.QueryRow(ctx, query, pgx.QueryExecModeSimpleProtocol).Scan(&ignored, &ignored, &ignored, &ignored, &ignored, &number, &encoding, &standby)
+	err := c.QueryRow(ctx, query, pgx.QueryExecModeSimpleProtocol).Scan(&ignored, &ignored, &ignored, &ignored, &ignored, &number, &encoding, &standby, &identity)
 	if err != nil {
 		return err
 	}
@@ -118,6 +123,9 @@ func (s *Store) greet(ctx context.Context, c *pgx.Conn) error {
 		return &ServerError{s.name, "the database's encoding is " + encoding + ": make one with ENCODING 'UTF8' TEMPLATE template0"}
 	case standby:
 		return &ServerError{s.name, "the server is a standby, which takes no changes: name the primary, or all hosts with target_session_attrs=read-write"}
+	case !s.server.is(identity):
+		// What was committed may be missing here: the next start looks.
+		return &ServerError{s.name, "the server is not the one that it was (" + identity + "): a standby was promoted, or a backup recovered; start again"}
 	}
 	return nil
 }
@@ -186,6 +194,12 @@ type server struct {
 	dir      string       // of our locks
 	ownClock bool         // tests have their own
 	ahead    atomic.Int64 // of our clock, milliseconds
+	identity atomic.Pointer[string]
+}
+
+// is tells whether that is the server that the first session was on.
+func (s *server) is(identity string) bool {
+	return s.identity.CompareAndSwap(nil, &identity) || *s.identity.Load() == identity
 }
 
 // saw learns the server's time.

@@ -75,10 +75,18 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Busy == 0 {
 		o.Busy = defaultBusy
 	}
+	open := openSQLite
 	if o.URL != "" {
-		return openPostgres(ctx, o)
+		open = openPostgres
 	}
-	return openSQLite(ctx, o)
+	s, err := open(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.refuseMoved(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
 }
 
 // Close closes the database. A transaction that is under way ends first.
