@@ -216,6 +216,35 @@ func TestStorePassword(t *testing.T) {
 	}
 }
 
+func TestStoreEncryption(t *testing.T) {
+	t.Parallel()
+	for url, want := range map[string]string{
+		"postgres://u@db1,db2/d":                "the connection to db1 need not be encrypted",
+		"postgres://u@db/d?sslmode=prefer":      "need not be encrypted",
+		"postgres://u@10.0.0.7:5433/d":          "need not be encrypted",
+		"postgres://u@db/d?sslmode=require":     "sslmode=verify-full checks",
+		"postgres://u@db/d?sslmode=verify-full": "",
+		"postgres://u@127.0.0.1/d":              "",
+		"postgres://u@[::1]:5433/d":             "",
+		"postgres://u@localhost/d":              "",
+		"postgres:///d?host=/run/postgresql":    "",
+	} {
+		cfg, faults := Parse("", []byte("store: \""+url+"\""))
+		if cfg == nil {
+			t.Fatalf("%s: %v", url, faults)
+		}
+		got := ""
+		for _, w := range cfg.Warnings {
+			if strings.Contains(w.Message, "store:") {
+				got += w.Message
+			}
+		}
+		if (got == "") != (want == "") || !strings.Contains(got, want) {
+			t.Errorf("%s: got %q, want %q", url, got, want)
+		}
+	}
+}
+
 func TestLoad(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

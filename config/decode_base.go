@@ -52,7 +52,33 @@ func (d *decoder) storeURL(n *strictyaml.Node, s *Store) {
 		d.Fault(n, "store: a password stands in the url's options: write {url: …, password: {file: …}}")
 		return
 	}
+	d.storeEncryption(n, u)
 	s.SQLite, s.URL = "", u.String()
+}
+
+// storeEncryption warns of a connection over a network that others can read, or
+// answer in the server's place.
+func (d *decoder) storeEncryption(n *strictyaml.Node, u *url.URL) {
+	hosts := u.Host
+	if hosts == "" {
+		hosts = u.Query().Get("host")
+	}
+	for _, host := range strings.Split(hosts, ",") {
+		if name, _, err := net.SplitHostPort(host); err == nil {
+			host = name
+		}
+		if strings.HasPrefix(host, "/") || isLoopback(strings.Trim(host, "[]")) {
+			continue // a socket, or this machine
+		}
+		switch u.Query().Get("sslmode") {
+		case "verify-full":
+		case "require", "verify-ca":
+			d.Warn(n, "store: another server could answer in the place of %s: sslmode=verify-full checks its certificate and name", host)
+		default:
+			d.Warn(n, "store: the connection to %s need not be encrypted, and all that is in the database could be read on the way: add sslmode=verify-full", host)
+		}
+		return
+	}
 }
 
 func (d *decoder) keyFile(n *strictyaml.Node, s *Secret) {

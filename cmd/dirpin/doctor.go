@@ -93,6 +93,13 @@ func (c *checkup) store(ctx context.Context, s *session, env *resetjob.Env) erro
 	if err := s.store.Room(); err != nil {
 		c.say("fault", "store", "%v", err)
 	}
+	remarks, err := s.store.Remarks(ctx)
+	if err != nil {
+		return err
+	}
+	for _, r := range remarks {
+		c.say("warning", "store", "%s", r)
+	}
 	living, err := resetjob.Recover(ctx, s.store)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"strconv"
 	"sync/atomic"
@@ -208,4 +209,27 @@ func (s *server) saw(now int64) { s.ahead.Store(now - time.Now().UnixMilli()) }
 // now is the server's time: all nodes have the same.
 func (s *server) now() time.Time {
 	return time.Now().Add(time.Duration(s.ahead.Load()) * time.Millisecond)
+}
+
+// Remarks says what is unsafe about how the database is kept, and what to do.
+func (s *Store) Remarks(ctx context.Context) (remarks []string, err error) {
+	if s.dialect != postgres {
+		return nil, nil
+	}
+	var fsync, pages, from string
+	var encrypted bool
+	err = s.Read(ctx, func(tx *Tx) error {
+		return tx.row(`SELECT current_setting('fsync'), current_setting('full_page_writes'),
+			coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), FALSE), coalesce(host(inet_client_addr()), '')`).Scan(&fsync, &pages, &encrypted, &from)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if fsync != "on" || pages != "on" {
+		remarks = append(remarks, s.name+": fsync or full_page_writes is off on the server: a crash of its machine may lose what was accepted, or damage everything; switch both on")
+	}
+	if ip := net.ParseIP(from); !encrypted && ip != nil && !ip.IsLoopback() {
+		remarks = append(remarks, s.name+": the connection is not encrypted: all that is in the database can be read on the way; add sslmode=verify-full")
+	}
+	return remarks, nil
 }
