@@ -3,7 +3,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS := -X main.version=$(VERSION)
 export CGO_ENABLED = 1
 
-.PHONY: build demo test lint bench bench-sync race crash soak mutants deps demo-deps
+.PHONY: build demo test test-postgres lint bench bench-sync race crash soak mutants deps demo-deps
 
 build:
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/dirpin ./cmd/dirpin
@@ -19,6 +19,11 @@ demo: demo-deps build
 
 test: deps lint
 	go test ./...
+	DIRPIN_TEST_STORE=postgres go test ./resetjob -skip '^(TestModel|TestMutants)'
+
+# Every kind of directory into PostgreSQL: minutes.
+test-postgres: deps
+	DIRPIN_TEST_STORE=postgres go test ./ldapsync -run '^TestConformance' -count=1
 
 race: deps
 	go test -race ./resetjob ./ldapsync ./internal/voicemail ./internal/store ./internal/logon

@@ -2,7 +2,6 @@ package resetjob
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"io"
 	"mime"
@@ -146,11 +145,7 @@ func TestValuesAreMailed(t *testing.T) {
 
 func (k *mailKit) changeMail(userID, address string) {
 	k.Helper()
-	db, err := sql.Open("sqlite3", filepath.Join(k.dir, "dirpin.db")) // as a synchronization would
-	k.must(err)
-	defer db.Close()
-	_, err = db.Exec("UPDATE users SET mail = ?1, mail_f = ?1 WHERE user_id = ?2", address, userID)
-	k.must(err)
+	k.sql("UPDATE users SET mail = ?, mail_f = ? WHERE user_id = ?", address, address, userID) // as a synchronization would
 }
 
 // A message that was cut after it had been taken over comes again, the same one;

@@ -142,10 +142,7 @@ func (t *Tx) copyTable(to *Tx, table string) (int64, error) {
 // fill writes rows to an empty table.
 func (t *Tx) fill(table string, columns []string, src *rowSource) error {
 	if t.dialect == postgres {
-		return t.conn.Raw(func(driver any) error {
-			_, err := driver.(*stdlib.Conn).Conn().CopyFrom(t.ctx, pgx.Identifier{table}, columns, src)
-			return err
-		})
+		return t.copyFrom(table, columns, src)
 	}
 	query := "INSERT INTO " + table + " (" + strings.Join(columns, ", ") + ") VALUES (" + placeholders(len(columns)) + ")"
 	for src.Next() {
@@ -158,6 +155,14 @@ func (t *Tx) fill(table string, columns []string, src *rowSource) error {
 		}
 	}
 	return nil
+}
+
+// copyFrom streams rows to a table of PostgreSQL.
+func (t *Tx) copyFrom(table string, columns []string, rows pgx.CopyFromSource) error {
+	return t.conn.Raw(func(driver any) error {
+		_, err := driver.(*stdlib.Conn).Conn().CopyFrom(t.ctx, pgx.Identifier{table}, columns, rows)
+		return err
+	})
 }
 
 // settleIn makes a copy what it has to be in its place: its numbers go on, and

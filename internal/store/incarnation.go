@@ -191,7 +191,8 @@ func (t *Tx) HoldRestored(reason string, until time.Time) error {
 		"UPDATE legs SET lost = 1 WHERE state = 'pending' AND kind = 'pin' AND lost = 0 AND job IN (SELECT id FROM jobs WHERE state IN ('scheduled', 'held', 'queued', 'running', 'paused'))",
 		"UPDATE batches SET owner = '', epoch = epoch + 1 WHERE owner <> ''",
 		"UPDATE jobs SET owner = ''",
-		"DELETE FROM owners",
+		// Whoever was there then; not this process, nor others on the same server.
+		"DELETE FROM owners WHERE beat < " + strconv.FormatInt(t.now-Lease.Milliseconds(), 10),
 		"INSERT INTO job_log (job, n, at, text) SELECT id, (SELECT coalesce(max(n), 0) + 1 FROM job_log l WHERE l.job = jobs.id), " + strconv.FormatInt(t.now, 10) +
 			", 'held: the database was restored' FROM jobs WHERE state IN ('scheduled', 'queued', 'running', 'paused')",
 		"UPDATE jobs SET state = 'held', reason = '" + ReasonRestored + "', held_at = " + strconv.FormatInt(t.now, 10) + " WHERE state IN ('scheduled', 'queued', 'running', 'paused')",

@@ -3,6 +3,10 @@ package store
 import (
 	"errors"
 	"fmt"
+	"strings"
+	"unicode"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/dirpin/dirpin/internal/roster"
 	"github.com/dirpin/dirpin/internal/user"
@@ -63,15 +67,15 @@ func (t *Tx) syncPutSome(agreement string, byKey bool, people []roster.Person) e
 }
 
 // SyncAdd stores people who are new, all in one call, and tells whether it did:
-// where one of their keys or user ids is taken it stores nobody. It needs no
-// savepoint, for which SQLite would copy the pages of every index.
+// where one of their keys or user ids is taken it stores nobody. On SQLite it
+// needs no savepoint, for which the pages of every index would be copied.
 func (t *Tx) SyncAdd(agreement string, people []roster.Person) (done bool, err error) {
 	if len(people) == 0 {
 		return true, nil
 	}
 	if t.dialect == postgres {
-		err := t.SyncTry(func() error { return t.SyncApply(agreement, roster.Changes{Put: people}) })
-		if row := new(roster.RowError); errors.As(err, &row) {
+		err := t.SyncTry(func() error { return t.copyIn(agreement, people) })
+		if IsRowFault(err) {
 			return false, nil
 		}
 		return err == nil, err
@@ -106,6 +110,28 @@ func (t *Tx) SyncAdd(agreement string, people []roster.Person) (done bool, err e
 		people = people[n:]
 	}
 	return true, nil
+}
+
+// copyIn streams new people to PostgreSQL.
+func (t *Tx) copyIn(agreement string, people []roster.Person) error {
+	byKey, err := t.linksByKey(agreement)
+	if err != nil {
+		return err
+	}
+	if err := t.markNaming(agreement, people); err != nil {
+		return err
+	}
+	l, err := t.linker(agreement, byKey, people)
+	if err != nil {
+		return err
+	}
+	columns := strings.FieldsFunc(syncColumns+", manager, manager_f", func(r rune) bool { return r == ',' || unicode.IsSpace(r) })
+	rows := pgx.CopyFromSlice(len(people), func(i int) ([]any, error) {
+		row := make(boxed, 0, len(columns))
+		t.inserted(&row, &people[i], l)
+		return row, nil
+	})
+	return t.copyFrom("users", columns, rows)
 }
 
 // addAtOnce is how many people are added by one call of SQLite. More gain
