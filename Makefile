@@ -3,7 +3,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS := -X main.version=$(VERSION)
 export CGO_ENABLED = 1
 
-.PHONY: build demo test test-postgres lint bench bench-sync race crash soak mutants deps demo-deps
+.PHONY: build demo test test-postgres lint bench bench-sync race crash soak mutants deps demo-deps dist dist-deps test-packages reproduce
 
 build:
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/dirpin ./cmd/dirpin
@@ -47,6 +47,7 @@ lint:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run gofmt"; exit 1; }
 	go vet ./...
 	GOOS=windows CGO_ENABLED=0 go vet ./config ./internal/voicemail ./internal/credential ./internal/strictyaml
+	go vet -tags man ./cmd/dirpin
 	go tool staticcheck ./...
 
 # Prints ratios of what dirpin takes to what the bare work takes, in one run.
@@ -59,3 +60,20 @@ bench-sync: deps build
 	@packaging/install-deps.sh python3-ldap
 	go run ./internal/syncbench -users $(USERS)
 	go test ./ldapsync -run '^$$' -bench RatioIncremental -benchtime 1x -timeout 10m
+
+# Releases: deb and rpm for amd64 and arm64, checksums, SBOMs, in dist/.
+dist-deps: demo-deps
+	@packaging/install-deps.sh git binutils gcc-x86-64-linux-gnu gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+
+dist: dist-deps
+	packaging/dist.sh dist
+
+# Not part of make test: it makes everything twice, with empty caches.
+reproduce: dist-deps
+	packaging/reproduce.sh
+
+# Not part of make test, since it takes minutes and the network: installs,
+# upgrades, removes and purges the packages in a bare Debian, as root.
+test-packages: dist-deps
+	@packaging/install-deps.sh debootstrap lintian rpm rpmlint man-db
+	packaging/test-packages.sh

@@ -116,6 +116,7 @@ The configuration is --config, else $DIRPIN_CONFIG, else ` + defaultConfig() + `
 		newDemoCommand(a), newVersionCommand(a),
 	)
 	root.AddCommand(serviceCommands(a)...)
+	root.AddCommand(buildCommands(a)...)
 	usageForArgs(root)
 	return root
 }
