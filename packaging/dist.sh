@@ -58,7 +58,7 @@ cp README.md docs/*.md "$doc/"
 rm "$doc/architecture.md" "$doc/benchmarks.md"
 git ls-files -z packaging/hooks packaging/monitoring | grep -zv '_test\.go$\|doc\.go$' | xargs -0 cp --parents -t "$work"
 cp -r "$work/packaging/." "$doc/examples/"
-for schema in config job; do "$work/host" schema $schema >"$doc/examples/$schema.schema.json"; done
+for schema in config job report hook; do "$work/host" schema $schema >"$doc/examples/$schema.schema.json"; done
 cp packaging/linux/copyright "$doc/"
 printf 'dirpin (%s) stable; urgency=medium\n\n  * Release %s.\n\n -- %s  %s\n' "$VERSION" "$VERSION" "$MAINTAINER" "$(date -u -R -d "@$SOURCE_DATE_EPOCH")" | gzip -9n >"$doc/changelog.gz"
 install -D -m 0644 packaging/systemd/dirpin.service "$common/lib/systemd/system/dirpin.service"

@@ -12,3 +12,9 @@ var jobSchema []byte
 // it. It says less than ParseJob: what hangs on the configuration, the clock
 // or the policy is not in it.
 func JobSchema() []byte { return slices.Clone(jobSchema) }
+
+//go:embed report.schema.json
+var reportSchema []byte
+
+// ReportSchema returns the JSON Schema of report.json.
+func ReportSchema() []byte { return slices.Clone(reportSchema) }

@@ -12,6 +12,7 @@ import (
 	"github.com/dirpin/dirpin/internal/credential"
 	"github.com/dirpin/dirpin/internal/store"
 	"github.com/dirpin/dirpin/internal/strictyaml"
+	"github.com/dirpin/dirpin/internal/voicemail"
 	"github.com/dirpin/dirpin/resetjob"
 	"github.com/spf13/cobra"
 )
@@ -165,9 +166,10 @@ func (a *app) printFaults(faults strictyaml.Faults) {
 
 func newSchemaCommand(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "schema config|job", Short: "Print the JSON schema of a kind of file", Args: cobra.ExactArgs(1), ValidArgs: []string{"config", "job"},
-		Long: `Print the JSON schema of the configuration or of job files, with which editors
-complete and check them as they are written.`,
+		Use: "schema config|job|report|hook", Short: "Print the JSON schema of a kind of file", Args: cobra.ExactArgs(1), ValidArgs: []string{"config", "job", "report", "hook"},
+		Long: `Print a JSON schema: of the configuration or of job files, with which editors
+complete and check them as they are written; of report.json; or of what a hook is
+sent and may answer.`,
 		RunE: func(_ *cobra.Command, args []string) error {
 			var s []byte
 			switch args[0] {
@@ -175,8 +177,12 @@ complete and check them as they are written.`,
 				s = config.Schema()
 			case "job":
 				s = resetjob.JobSchema()
+			case "report":
+				s = resetjob.ReportSchema()
+			case "hook":
+				s = voicemail.HookSchema()
 			default:
-				return usagef("schema: config or job, not %q", args[0])
+				return usagef("schema: config, job, report or hook, not %q", args[0])
 			}
 			_, err := a.out.Write(s)
 			return err
