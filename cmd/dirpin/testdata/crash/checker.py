@@ -86,7 +86,9 @@ class Checker:
         if not os.path.exists(path):
             return []
         with open(path) as f:
-            return [json.loads(line) for line in f]
+            # A hook was killed while it wrote the last line, if that has no end
+            # (mailbox.py: lock).
+            return [json.loads(line) for line in f if line.endswith("\n")]
 
     def read_mail(self, path):
         """One request id is one user, one value, one body; no two requests of a user at once."""

@@ -66,6 +66,11 @@ class Attempt:
     def lock(self):
         f = open(os.path.join(self.boxes.mail, self.user + ".jsonl"), "ab+", buffering=0)
         fcntl.flock(f, fcntl.LOCK_EX)
+        # A hook that was killed at the end of a page has written half a line: of
+        # that the mailbox knows nothing.
+        f.seek(0)
+        whole = f.read()
+        f.truncate(whole.rfind(b"\n") + 1)
         return f
 
     def write(self, f, line):
