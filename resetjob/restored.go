@@ -42,6 +42,19 @@ func (e *Env) longestPush() (longest time.Duration) {
 	return longest
 }
 
+// Announce is called before what is configured changes: whoever takes work over
+// waits for as long as a push may last from then on.
+func (e *Env) Announce(ctx context.Context) error {
+	return e.Store.Write(ctx, e.announce)
+}
+
+func (e *Env) announce(tx *store.Tx) error {
+	if e.Owner == nil {
+		return nil
+	}
+	return tx.OwnerPushes(e.Owner.ID, e.longestPush())
+}
+
 // Enter is called by every process before it works on jobs. Where the database
 // was restored it holds everything that is unfinished; the error is a
 // *RestoredError then, and at each later call until ReleaseRestored.
@@ -53,10 +66,8 @@ func (e *Env) Enter(ctx context.Context) error {
 		if err := tx.ForgetSettled(e.longestRest()); err != nil {
 			return err
 		}
-		if e.Owner != nil {
-			if err := tx.OwnerPushes(e.Owner.ID, e.longestPush()); err != nil {
-				return err
-			}
+		if err := e.announce(tx); err != nil {
+			return err
 		}
 		if in, err = tx.Incarnation(); err != nil || in.Restored != "" {
 			return err

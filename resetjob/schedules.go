@@ -34,6 +34,10 @@ func (e *Env) NewSchedules(ctx context.Context) (*Schedules, error) {
 	return &Schedules{env: e, guard: clock.NewGuard(last)}, nil
 }
 
+// Use has them go on with what is configured now. What they know of the clock
+// stays.
+func (s *Schedules) Use(e *Env) { s.env = e }
+
 // Tick is what became of the jobs whose time has come.
 type Tick struct {
 	Started []int64 // wait in the queue now

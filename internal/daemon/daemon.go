@@ -93,59 +93,6 @@ type daemon struct {
 	ready    bool
 }
 
-// generation is what one configuration came to, and who works with it.
-type generation struct {
-	*Parts
-	working context.Context // of shifts; it ends when no more may begin
-	stop    context.CancelCauseFunc
-	shifts  sync.WaitGroup
-	silence time.Duration // that a shift may keep
-}
-
-// newGeneration makes one of parts, under no context that ends by itself.
-func newGeneration(p *Parts) *generation {
-	g := &generation{Parts: p}
-	g.working, g.stop = context.WithCancelCause(context.Background())
-	// A push may take that long, and the transaction after it wait for another
-	// process.
-	g.silence = g.longest() + 2*time.Minute
-	return g
-}
-
-// longest is how long a push may take.
-func (g *generation) longest() (d time.Duration) {
-	for _, s := range g.Env.Systems() {
-		d = max(d, s.Timeout())
-	}
-	return d
-}
-
-// end lets nobody begin any more, because of why, and waits for those who have.
-func (g *generation) end(why error) {
-	g.stop(why)
-	g.shifts.Wait()
-}
-
-// await waits until nobody works with it any more, or ctx ends.
-func (g *generation) await(ctx context.Context) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		g.shifts.Wait()
-	}()
-	select {
-	case <-done:
-	case <-ctx.Done():
-	}
-}
-
-// current returns what is configured.
-func (d *daemon) current() *generation {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.gen
-}
-
 // Run runs the daemon until ctx ends: then it starts nothing more, settles what
 // it has on the wire, and returns nil. Its error is a *RunningError where another
 // one runs.
@@ -454,59 +401,6 @@ func (d *daemon) reconcile(ctx context.Context) {
 	}
 	d.engine.doubt()
 	d.deliver()
-}
-
-// feedWatchdog tells the service manager that we live, for as long as every loop
-// turns.
-func (d *daemon) feedWatchdog() (stop func()) {
-	every := watchdog()
-	if every == 0 {
-		return func() {}
-	}
-	end, done := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(done)
-		t := time.NewTicker(every / 3)
-		defer t.Stop()
-		for {
-			select {
-			case <-end:
-				return
-			case <-t.C:
-			}
-			if name, since := d.pulses.silent(); name != "" {
-				d.log.Error("a loop hangs: the service manager is not told that we live", "loop", name, "silent", since.Round(time.Second))
-				continue
-			}
-			d.notify.alive()
-		}
-	}()
-	return func() { close(end); <-done }
-}
-
-// alive says what hangs.
-func (d *daemon) alive() error {
-	if name, since := d.pulses.silent(); name != "" {
-		return fmt.Errorf("%s hangs: silent for %s", name, since.Round(time.Second))
-	}
-	return nil
-}
-
-// isReady says why no job can be begun.
-func (d *daemon) isReady(ctx context.Context) error {
-	d.mu.Lock()
-	ready, restored := d.ready, d.restored
-	d.mu.Unlock()
-	switch {
-	case !ready:
-		return errors.New("starting, or stopping")
-	case restored:
-		return errors.New("the database was restored: dirpin jobs release --restored")
-	}
-	if err := d.owner.Fresh(); err != nil {
-		return err
-	}
-	return errors.Join(d.store.Room(), d.store.Read(ctx, func(tx *store.Tx) error { _, err := tx.Latches(); return err }))
 }
 
 // shutdown starts nothing more, and waits for what is on the wire.

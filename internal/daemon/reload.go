@@ -45,6 +45,9 @@ func (d *daemon) takeUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := parts.Env.Announce(ctx); err != nil {
+		return errors.Join(err, parts.Close())
+	}
 	server, token, err := d.serveAnew(cfg, parts)
 	if err != nil {
 		return errors.Join(err, parts.Close())
@@ -68,9 +71,7 @@ func (d *daemon) takeUp(ctx context.Context) error {
 	d.cfg = cfg
 	d.mu.Unlock()
 	d.renew(parts)
-	if d.schedules, err = d.gen.Env.NewSchedules(ctx); err != nil {
-		return err
-	}
+	d.schedules.Use(d.gen.Env)
 	err = errors.Join(d.owner.SetKeys(ctx, d.gen.Env.Ring), d.agrees.set(ctx, d.gen.Parts))
 	d.poke()
 	if err != nil { // of the database: what is configured is taken up

@@ -37,10 +37,11 @@ func (t *Tx) SetOwnerKeys(owner, keys string) error {
 	return err
 }
 
-// OwnerPushes notes for how long a push of the owner may last: nobody takes its
-// work over while one may be under way that began within its lease.
+// OwnerPushes notes for how long a push of the owner may last, where that is
+// longer than it was: nobody takes its work over while one may be under way that
+// began within its lease.
 func (t *Tx) OwnerPushes(owner string, longest time.Duration) error {
-	_, err := t.exec("UPDATE owners SET lasts = ? WHERE id = ?", (Lease + longest).Milliseconds(), owner)
+	_, err := t.exec("UPDATE owners SET lasts = ?1 WHERE id = ?2 AND lasts < ?1", (Lease + longest).Milliseconds(), owner)
 	return err
 }
 
