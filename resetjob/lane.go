@@ -72,7 +72,8 @@ func (r *runner) push(w *work) {
 
 // send makes the attempts, or asks what became of them.
 func (r *runner) send(w *work) (voicemail.Outcome, error) {
-	leg := voicemail.Leg{Attempt: w.attempt, Drawn: w.leg.drawn, Prior: w.prior, Slots: r.lanes[w.system].slots}
+	leg := voicemail.Leg{Attempt: w.attempt, Drawn: w.leg.drawn, Prior: w.prior, Slots: r.lanes[w.system].slots,
+		Whose: []any{"job", r.job.ID, "user", w.item.UserID}}
 	if w.asking != "" {
 		return w.system.Settle(context.WithoutCancel(r.pushes), leg, w.asking), nil
 	}
@@ -184,6 +185,7 @@ func (r *runner) again() {
 			continue
 		}
 		l.gaveUp = true
+		r.note(fmt.Sprintf("%s is given up: it was paused for longer than pause_max (%s)", s.Name(), most))
 		for _, w := range r.ready {
 			if w.system == s {
 				w.ready = time.Time{}
@@ -253,6 +255,14 @@ func (r *runner) setPause(why string) {
 	})
 	if err != nil {
 		r.env.Log.Warn("noting the pause", "job", r.job.ID, "error", err)
+	}
+}
+
+// note adds to the job's log what people see of it.
+func (r *runner) note(text string) {
+	err := r.env.Store.Write(context.Background(), func(tx *store.Tx) error { return tx.LogJob(r.job.ID, text) })
+	if err != nil {
+		r.env.Log.Warn("noting in the job's log", "job", r.job.ID, "error", err)
 	}
 }
 

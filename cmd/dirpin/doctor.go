@@ -57,7 +57,7 @@ func (c *checkup) say(level, what, format string, args ...any) {
 func runDoctor(ctx context.Context, a *app) error {
 	c := &checkup{out: a.out, json: a.json}
 	err := a.withJobs(ctx, func(s *session, env *resetjob.Env) error {
-		c.say("ok", "key ring", "%d keys, the primary one is %s; it fits the database", len(s.ring.Keys()), s.ring.Primary())
+		c.say("ok", "key ring", "the primary key is %s, of %d in all; they fit the database", s.ring.Primary(), len(s.ring.Keys()))
 		for _, w := range s.cfg.Watch {
 			if err := watch.Check(w); err != nil {
 				c.say("warning", "watch "+w.Name, "no job file is taken: %v", err)

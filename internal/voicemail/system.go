@@ -202,6 +202,8 @@ type Leg struct {
 	Drawn bool    // the value was drawn at random for this leg
 	Prior History // of earlier calls; an attempt that a crash cut off counts as lost
 
+	Whose []any // log attributes that say which job's and user's it is
+
 	// Begin is asked before each attempt, with what is known until then, whether
 	// it may still leave. Its error keeps the attempt from being made. May be nil.
 	Begin func(before History) error
@@ -239,7 +241,7 @@ func (s *System) Push(ctx context.Context, leg Leg) (Outcome, error) {
 		if !v.again {
 			return s.end(out, v, answer), nil
 		}
-		s.log.Warn("attempt without an answer that counts", "request_id", leg.RequestID,
+		s.log.With(leg.Whose...).Warn("attempt without an answer that counts", "request_id", leg.RequestID,
 			"attempt", out.Attempts, "class", string(answer.Class), "message", answer.Message)
 		if err := s.gate.closed(); err != nil {
 			return s.kept(out, err)
