@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -368,6 +369,13 @@ func TestPauseMax(t *testing.T) {
 	if len(k.boxes.asked) > 10 {
 		t.Errorf("%d users were pushed to a system that is out of reach", len(k.boxes.asked))
 	}
+	k.must(k.env.Store.Read(context.Background(), func(tx *store.Tx) error {
+		log, err := tx.JobLog(j.ID)
+		if !slices.ContainsFunc(log, func(l store.LogLine) bool { return strings.Contains(l.Text, "unity is given up") }) {
+			t.Errorf("its log does not say that the system was given up: %+v", log)
+		}
+		return err
+	}))
 }
 
 func TestHeldJobsExpire(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -354,4 +355,19 @@ func TestCheck(t *testing.T) {
 			t.Errorf("%+v: the error %v does not say why", tt.answer, err)
 		}
 	}
+}
+
+func TestAFailedAttemptSaysWhoseItIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		cfg := testConfig()
+		cfg.Retries = 1
+		s := NewWith(cfg, answers(lost, accepted), Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+		if _, err := s.Push(t.Context(), Leg{Attempt: Attempt{RequestID: "r"}, Whose: []any{"job", int64(57), "user", "u12"}}); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(log.String(), "job=57 user=u12") {
+			t.Errorf("the log says %s", log.String())
+		}
+	})
 }
