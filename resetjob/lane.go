@@ -72,7 +72,7 @@ func (r *runner) push(w *work) {
 
 // send makes the attempts, or asks what became of them.
 func (r *runner) send(w *work) (voicemail.Outcome, error) {
-	leg := voicemail.Leg{Attempt: w.attempt, Drawn: w.leg.drawn, Prior: w.prior, Slots: r.lanes[w.system].slots,
+	leg := voicemail.Leg{Attempt: w.attempt, Drawn: w.leg.drawn, Prior: w.prior,
 		Whose: []any{"job", r.job.ID, "user", w.item.UserID}}
 	if w.asking != "" {
 		return w.system.Settle(context.WithoutCancel(r.pushes), leg, w.asking), nil

@@ -132,7 +132,9 @@ func (s *System) Share(nodes int) {
 // Concurrency returns how many pushes may be under way at once.
 func (s *System) Concurrency() int { return s.concurrency }
 
-// Slots are those pushes, for all jobs of this process.
+// Slots are those pushes, for all jobs of this process: each holds one while a
+// request of it is on the wire. Waiting for the gate, the rate, a note or the
+// next attempt takes none.
 func (s *System) Slots() *Slots { return s.slots }
 
 // Closed says why nothing is sent at the moment: a *DeniedError, or a
@@ -212,11 +214,6 @@ type Leg struct {
 	// leaves before it has returned without an error: then the note is durable.
 	// May be nil.
 	Keep func(Note) error
-
-	// Slots bounds how many legs are on the wire: each holds one while a request
-	// of it is. Waiting for the gate, the rate, a note or the next attempt takes
-	// none. May be nil.
-	Slots *Slots
 }
 
 // Push makes attempts until the leg has an outcome. The end of ctx stops new
@@ -375,12 +372,10 @@ func (s *System) once(ctx context.Context, leg *Leg, before History) (answer Ans
 // onTheWire does something within the timeout of the system, unless meanwhile
 // the system was closed to everybody or the leg may not leave any more.
 func (s *System) onTheWire(ctx context.Context, leg *Leg, before History, do func(context.Context)) error {
-	if leg.Slots != nil {
-		if err := leg.Slots.Take(ctx); err != nil {
-			return err
-		}
-		defer leg.Slots.Give()
+	if err := s.slots.Take(ctx); err != nil {
+		return err
 	}
+	defer s.slots.Give()
 	if ctx.Err() != nil {
 		return ErrStopped
 	}
