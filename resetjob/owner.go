@@ -204,7 +204,11 @@ func locked(s *store.Store, owner string) (life, error) {
 	if !free {
 		return living, nil
 	}
-	return dead, errors.Join(os.Remove(path), l.Close())
+	err = os.Remove(path)
+	if errors.Is(err, fs.ErrNotExist) { // somebody else has found out at the same moment
+		err = nil
+	}
+	return dead, errors.Join(err, l.Close())
 }
 
 // cutReason is shown for a job whose process died.
