@@ -98,7 +98,7 @@ func (e *Erasure) report(dir, userID string) error {
 	}
 	sealed := filepath.Join(dir, "secrets.csv.age")
 	if _, err := os.Stat(sealed); err == nil {
-		e.Left = append(e.Left, fmt.Sprintf("%s may hold the person, and only its recipients can read it: delete it when it is delivered", sealed))
+		e.Left = append(e.Left, fmt.Sprintf("%s may hold the person, and only its recipients can read it: delete it when it is delivered; a copy of it, sealed in the same way, stays in the database", sealed))
 	}
 	return nil
 }
