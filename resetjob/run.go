@@ -148,7 +148,11 @@ func (e *Env) take(ctx context.Context, id int64) (*loaded, error) {
 	if err != nil {
 		return nil, fmt.Errorf("job %d: %w", id, err)
 	}
-	return e.load(ctx, j)
+	l, err := e.load(ctx, j)
+	if err != nil { // it is nobody's again
+		err = errors.Join(err, e.write(context.WithoutCancel(ctx), func(tx *store.Tx) error { return tx.DisownJob(id, e.Owner.ID) }))
+	}
+	return l, err
 }
 
 // work brings every item to its result.
@@ -208,6 +212,9 @@ func (e *Env) work(ctx context.Context, l *loaded, shift Shift) error {
 func (e *Env) ready(ctx context.Context, l *loaded) error {
 	if _, ok := e.folder(l.folder); !ok {
 		return e.fail(ctx, l, &GoneError{l.folder})
+	}
+	if r := l.people.retried; r != nil && r.from.key == nil {
+		return e.fail(ctx, l, &NotRetriableError{r.of, "its values were erased before the retry began"})
 	}
 	err := e.awaitList(ctx, l)
 	if err == nil {

@@ -271,9 +271,6 @@ func (e *Env) load(ctx context.Context, j *store.Job) (*loaded, error) {
 	if err != nil {
 		return nil, err
 	}
-	if from.key == nil {
-		return nil, fmt.Errorf("job %d tries job %d again, whose values were erased meanwhile", j.ID, j.RetryOf)
-	}
 	l.people.retried = &retried{of: j.RetryOf, by: j.ID, from: from}
 	return l, nil
 }

@@ -82,6 +82,24 @@ func TestRetryCancelledBeforeItOpened(t *testing.T) {
 	}
 }
 
+// A retry whose values were erased before it opened fails, once, and nobody
+// keeps it.
+func TestRetryOfErasedValues(t *testing.T) {
+	k := newKit(t, noRetries)
+	k.addUsers(2, nil)
+	k.boxes.answer = func(string, int) voicemail.Answer { return loses }
+	first := k.run("select: {query: all}\nreset: {pin: \"471108\"}\n")
+	j, err := k.env.Retry(context.Background(), first.ID, "tester")
+	k.must(err)
+	k.must(k.env.Store.Write(context.Background(), func(tx *store.Tx) error { return tx.EraseValues(first.ID) }))
+	asked := len(k.boxes.asked)
+	j, err = k.env.Run(context.Background(), j.ID, nil)
+	k.must(err)
+	if j = k.job(j.ID); j.State != store.Failed || j.Stage != store.StageClosed || j.Owner != "" || len(k.boxes.asked) != asked {
+		t.Errorf("%s (%s) %s, owned by %q", j.State, j.Reason, j.Stage, j.Owner)
+	}
+}
+
 // A job that is cancelled while it opens ends everyone as not run.
 func TestCancelledWhileItOpens(t *testing.T) {
 	k := newKit(t, nil)
