@@ -84,6 +84,7 @@ func (e *Env) DeliverDue(ctx context.Context) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
+	var failed error // of one job: the others are sent all the same
 	for _, id := range due {
 		l, err := e.take(ctx, id)
 		if errors.Is(err, ErrBusy) {
@@ -93,16 +94,14 @@ func (e *Env) DeliverDue(ctx context.Context) (time.Time, error) {
 			_, err = e.deliver(ctx, l, 0)
 			err = errors.Join(err, e.Store.Write(context.WithoutCancel(ctx), func(tx *store.Tx) error { return tx.DisownJob(id, e.Owner.ID) }))
 		}
-		if err != nil {
-			return time.Time{}, err
-		}
+		failed = errors.Join(failed, err)
 	}
 	var next time.Time
 	err = e.Store.Read(ctx, func(tx *store.Tx) (err error) {
 		_, next, err = tx.DueDeliveries()
 		return err
 	})
-	return next, err
+	return next, errors.Join(failed, err)
 }
 
 // deliver sends what is due of a job that is ours, and goes on for as long as

@@ -3,6 +3,7 @@ package resetjob
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"mime"
 	"net/http"
@@ -295,6 +296,30 @@ func TestAddressIsAskedAgainAtTheClaim(t *testing.T) {
 	}
 	if codes := k.codes(j.ID); codes["user0"] != outcome.NoAddress || len(k.boxes.pins) != 0 {
 		t.Errorf("codes %v, pins %v", codes, k.boxes.pins)
+	}
+}
+
+// A job that cannot be read keeps nobody else's mails.
+func TestOneJobKeepsNoOthersMails(t *testing.T) {
+	k := newMailKit(t)
+	k.addUsers(1, func(_ int, u *user.User) { u.Mail = "jane@example.com" })
+	good := k.env.Mail
+	k.env.Mail = nil
+	first, second := k.run(mailedJob), k.run(mailedJob+"description: another\n")
+	k.env.Mail = good
+	k.must(k.env.Store.Write(context.Background(), func(tx *store.Tx) error {
+		broken := *k.job(first.ID)
+		broken.Key = []byte("no key")
+		return errors.Join(tx.SealJob(&broken), tx.SendAgain(first.ID), tx.SendAgain(second.ID))
+	}))
+	if _, err := k.env.DeliverDue(context.Background()); err == nil {
+		t.Error("nothing is said of the job that cannot be read")
+	}
+	if d := k.deliveries(second.ID); d.Sent != 1 {
+		t.Errorf("%+v", d)
+	}
+	if owner := k.job(first.ID).Owner; owner != "" {
+		t.Errorf("the job that cannot be read is kept by %q", owner)
 	}
 }
 
