@@ -160,7 +160,7 @@ func (s *Store) begin(ctx context.Context, db beginner, o *sql.TxOptions, tx *Tx
 	tx.ctx, tx.ended = context.WithoutCancel(ctx), ctx.Done()
 	var err error
 	if tx.tx, err = db.BeginTx(tx.ctx, o); err != nil {
-		return s.explain(err)
+		return s.failed(tx, err)
 	}
 	tx.dialect, tx.name, tx.now = s.dialect, s.name, s.now().UnixMilli()
 	return s.run(tx, fn)

@@ -1,0 +1,42 @@
+package store
+
+import (
+	"context"
+	"testing"
+
+	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/dirpin/dirpin/internal/lab"
+)
+
+// A connection that broke while nobody used it is no fault of whoever begins a
+// transaction on it: it may be tried again.
+func TestConnectionBrokenBeforeATransaction(t *testing.T) {
+	ctx := context.Background()
+	s := openWith(t, nil, Options{URL: lab.SharedPostgres(t).Schema(t)})
+	nothing := func(*Tx) error { return nil }
+	for range 20 { // the pool may notice by itself, where a second went by
+		c, err := s.write.db.Conn(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = c.Raw(func(driver any) error { return driver.(*stdlib.Conn).Conn().PgConn().Conn().Close() })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err = s.Write(ctx, nothing); err == nil {
+			continue
+		}
+		if !IsAway(err) {
+			t.Errorf("a broken connection is not said to be one: %v", err)
+		}
+		if err := s.Write(ctx, nothing); err != nil {
+			t.Errorf("the next transaction: %v", err)
+		}
+		return
+	}
+	t.Error("no transaction met the broken connection")
+}
