@@ -96,7 +96,7 @@ func forgetValues(ctx context.Context, path string) (err error) {
 // Inspect tells whether the file is a whole database of ours, that this program
 // can open: its schema, and what each key of its key ring computes.
 func Inspect(ctx context.Context, path string) (keys map[string][]byte, err error) {
-	db, err := sql.Open("sqlite3", "file:"+filepath.ToSlash(path)+"?mode=ro&immutable=1")
+	db, err := sql.Open("sqlite3", unchanging(path))
 	if err != nil {
 		return nil, err
 	}

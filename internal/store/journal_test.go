@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -226,4 +228,53 @@ func TestUpgradeKeepsWhatIsInFlight(t *testing.T) {
 	if !strings.Contains(strings.Join(glob(t, path+".before-*"), " "), "before-schema") {
 		t.Error("no copy was left before the upgrade")
 	}
+}
+
+// Whatever an earlier upgrade has left, the next one goes through, and the copy
+// is the database of the oldest schema.
+func TestUpgradeThatWasCut(t *testing.T) {
+	ctx := context.Background()
+	path := filepath.Join(t.TempDir(), "dirpin.db")
+	kept := fmt.Sprintf("%s.before-schema-%d", path, schemaVersion)
+	upTo := func(schema int64) {
+		t.Helper()
+		db, err := sql.Open("sqlite3", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		p, err := goose.NewProvider(goose.DialectSQLite3, db, mustSub(t), goose.WithDisableGlobalRegistry(true))
+		if err == nil {
+			_, err = p.UpTo(ctx, schema)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	open := func(what string, want int64) {
+		t.Helper()
+		s, err := Open(ctx, Options{Path: path})
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		s.Close()
+		if is, err := schemaOf(ctx, kept); err != nil || is != want {
+			t.Errorf("%s: the copy has schema %d, want %d, %v", what, is, want, err)
+		}
+		if left := glob(t, filepath.Join(filepath.Dir(path), ".backup-*")); len(left) > 0 {
+			t.Errorf("%s: left behind: %q", what, left)
+		}
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	upTo(2)
+	if err := os.WriteFile(kept, []byte("half of a copy"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	open("after half a copy", 2)
+	upTo(4)
+	open("cut between two migrations", 2)
+	upTo(1)
+	open("after somebody went back", 1)
 }

@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path"
+	"path/filepath"
 	"regexp"
 
 	"github.com/pressly/goose/v3"
@@ -17,7 +19,9 @@ import (
 //go:embed migrations
 var migrations embed.FS
 
-// schemaVersion is the number of the newest migration.
+// schemaVersion is the number of the newest migration. A new one has a higher
+// number: 6 was never used, and a database that has come this far would never
+// get it.
 const schemaVersion = 10
 
 // NewerError says that the database was written by a newer dirpin.
@@ -42,7 +46,7 @@ func (s *Store) migrate(ctx context.Context, db *sql.DB) error {
 	case has > schemaVersion:
 		return &NewerError{Path: s.name, Has: has, Can: schemaVersion}
 	case has > 0 && s.dialect == sqlite:
-		if err := backup(ctx, db, fmt.Sprintf("%s.before-schema-%d", s.path, schemaVersion)); err != nil {
+		if err := s.keepFormer(ctx, db); err != nil {
 			return fmt.Errorf("copying the database before its upgrade: %w", err)
 		}
 		if err := compactable(ctx, db); err != nil {
@@ -61,6 +65,47 @@ func (s *Store) migrate(ctx context.Context, db *sql.DB) error {
 		return fmt.Errorf("upgrading the database to schema %d: %w", schemaVersion, err)
 	}
 	return nil
+}
+
+// keepFormer leaves a copy of a database that is about to be upgraded, whole and
+// durable or not at all. An upgrade that was cut goes on from a newer schema: the
+// copy that it has left is the one to go back to. Any other is from before
+// somebody went back to it.
+func (s *Store) keepFormer(ctx context.Context, db queryer) (err error) {
+	dir, err := os.MkdirTemp(filepath.Dir(s.path), ".backup-*")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	made, kept := filepath.Join(dir, "copy"), fmt.Sprintf("%s.before-schema-%d", s.path, schemaVersion)
+	if err := backup(ctx, db, made); err != nil {
+		return err
+	}
+	is, err := schemaOf(ctx, made)
+	if err != nil {
+		return err
+	}
+	if was, err := schemaOf(ctx, kept); err == nil && was > 0 && was < is {
+		return nil
+	}
+	f, err := os.OpenFile(made, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(f.Sync(), f.Close(), os.Rename(made, kept)); err != nil {
+		return err
+	}
+	return syncFolder(filepath.Dir(kept))
+}
+
+// schemaOf returns the version of a database file that nobody writes.
+func schemaOf(ctx context.Context, path string) (has int64, err error) {
+	db, err := sql.Open("sqlite3", unchanging(path))
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	return (&Store{dialect: sqlite}).schema(ctx, db)
 }
 
 // queryer is a database or a connection to it.

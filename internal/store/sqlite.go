@@ -68,6 +68,12 @@ func dsn(o Options, more string) string {
 		strconv.FormatInt(o.Busy.Milliseconds(), 10) + "&" + more
 }
 
+// unchanging opens a file that nobody writes, and leaves nothing beside it.
+func unchanging(path string) string {
+	u := url.URL{Scheme: "file", Path: filepath.ToSlash(path), RawQuery: "mode=ro&immutable=1"}
+	return u.String()
+}
+
 // Backup writes a consistent copy of the database to path, which must not
 // exist.
 func (s *Store) Backup(ctx context.Context, path string) error {
