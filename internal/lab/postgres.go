@@ -181,26 +181,11 @@ func (p *Postgres) remove() {
 	os.RemoveAll(p.dir)
 }
 
-// Data returns the folder of the cluster.
-func (p *Postgres) Data() string { return p.data() }
-
 // Database makes an empty database for the test and returns its address.
 func (p *Postgres) Database(t testing.TB) string {
 	t.Helper()
-	return p.create(t, "")
-}
-
-// Copy makes a database for the test that is as another one is, to which
-// nobody may be connected, and returns its address.
-func (p *Postgres) Copy(t testing.TB, from string) string {
-	t.Helper()
-	return p.create(t, " TEMPLATE "+from)
-}
-
-func (p *Postgres) create(t testing.TB, how string) string {
-	t.Helper()
 	name := fmt.Sprintf("t%d", p.databases.Add(1))
-	p.SQL(t, "postgres", "CREATE DATABASE "+name+how)
+	p.SQL(t, "postgres", "CREATE DATABASE "+name)
 	t.Cleanup(func() {
 		if p.process.Running() {
 			p.SQL(t, "postgres", "DROP DATABASE "+name+" WITH (FORCE)")
