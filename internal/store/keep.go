@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -91,7 +92,7 @@ func (s *Store) vacuumSome(ctx context.Context) (pages, size int64, err error) {
 	}
 	for rows.Next() {
 	}
-	if err := rows.Close(); err != nil {
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 		return 0, 0, s.explain(err)
 	}
 	if err := free(&after); err != nil {
