@@ -40,3 +40,17 @@ func TestConnectionBrokenBeforeATransaction(t *testing.T) {
 	}
 	t.Error("no transaction met the broken connection")
 }
+
+// What people see of an address has no password in it.
+func TestAddressWithoutPasswords(t *testing.T) {
+	for text, want := range map[string]string{
+		"postgres://u:hidden@db/d?sslmode=verify-full": "postgres://u@db/d?sslmode=verify-full",
+		"postgres://u@db/d?password=hidden&a=b":        "postgres://u@db/d?a=b",
+		"postgres://u@db/d?sslpassword=hidden&a=b":     "postgres://u@db/d?a=b",
+		"postgres://u:hidden@db/%zz":                   "the PostgreSQL database",
+	} {
+		if got := address(text); got != want {
+			t.Errorf("%s is shown as %s, want %s", text, got, want)
+		}
+	}
+}

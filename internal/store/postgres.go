@@ -53,9 +53,11 @@ func address(text string) string {
 		u.User = url.User(u.User.Username())
 	}
 	q := u.Query()
-	if q.Has("password") {
-		q.Del("password")
-		u.RawQuery = q.Encode()
+	for _, secret := range []string{"password", "sslpassword"} {
+		if q.Has(secret) {
+			q.Del(secret)
+			u.RawQuery = q.Encode()
+		}
 	}
 	return u.String()
 }
