@@ -128,7 +128,9 @@ func (m *Marker) Write(s State) error {
 	return nil
 }
 
-// replace writes the file beside its place and renames it over.
+// replace writes the file beside its place and renames it over. A marker that a
+// power cut takes back would not know a database that was restored, nor would
+// there be one beside a database that was marked.
 func replace(path string, data []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".incarnation-*")
 	if err != nil {
@@ -139,5 +141,8 @@ func replace(path string, data []byte) error {
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), path)
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	return syncFolder(filepath.Dir(path))
 }

@@ -3,6 +3,7 @@
 package incarnation
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -35,4 +36,13 @@ func fileID(path string) string {
 		return ""
 	}
 	return fmt.Sprintf("%d:%d", st.Dev, st.Ino)
+}
+
+// syncFolder makes a rename in the folder durable.
+func syncFolder(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
