@@ -30,9 +30,10 @@ func (e *SameError) Error() string { return fmt.Sprintf("the same as job %d", e.
 
 // The reasons of jobs that are held before they begin.
 const (
-	reasonAsked = "asked"    // its file says so
-	reasonLate  = "late"     // its time was missed by more than `late`
-	reasonBy    = "held by " // somebody
+	reasonAsked  = "asked"    // its file says so
+	reasonLate   = "late"     // its time was missed by more than `late`
+	reasonBy     = "held by " // somebody
+	reasonUnread = "it cannot be read: "
 )
 
 // Accept makes a job of a submission, which runs when its file says: it waits in

@@ -210,6 +210,10 @@ func (e *Env) runNow(tx *store.Tx, j *store.Job, by string) error {
 	if other, err := tx.UnfinishedRun(j.Series); err != nil || other != 0 {
 		return errors.Join(err, cannot(j, "cannot run now: job %d, the run before it, has not ended", other))
 	}
+	l, err := e.unseal(j)
+	if err != nil {
+		return err
+	}
 	next := j.Due
 	if err := tx.Fire(j.ID, tx.Now(), store.Queued, ""); err != nil {
 		return err
@@ -217,7 +221,7 @@ func (e *Env) runNow(tx *store.Tx, j *store.Job, by string) error {
 	if err := tx.LogJob(j.ID, "started by "+by); err != nil {
 		return err
 	}
-	return e.nextRun(tx, j, next)
+	return e.nextRun(tx, l, next)
 }
 
 // nextOf returns the next time of a job's schedule; the zero time where none

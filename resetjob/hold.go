@@ -15,7 +15,7 @@ func describeHold(j *store.Job, def *Job, cfg *config.Config, guard string, coun
 		return "its file says run: held" + release
 	case guard == reasonLate:
 		return fmt.Sprintf("it was to start at %s, which was missed by more than late (%s)%s; or give it another time with: dirpin jobs schedule %d", rfc3339(j.Due), cfg.Late, release, j.ID)
-	case strings.HasPrefix(guard, reasonBy):
+	case strings.HasPrefix(guard, reasonBy), strings.HasPrefix(guard, reasonUnread):
 		return guard + release
 	}
 	again := ", then run the file again"

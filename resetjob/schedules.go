@@ -41,7 +41,7 @@ func (s *Schedules) Use(e *Env) { s.env = e }
 // Tick is what became of the jobs whose time has come.
 type Tick struct {
 	Started []int64 // wait in the queue now
-	Held    []int64 // came too late, and wait for a release
+	Held    []int64 // came too late, or cannot be read, and wait for a release
 	Skipped []int64 // runs whose predecessor has not ended; they wait for their next time
 	Ended   []int64 // skipped, and the schedule has no further time; each wants its report (Run)
 
@@ -119,19 +119,18 @@ func (s *Schedules) Tick(ctx context.Context, now clock.Reading) (*Tick, error) 
 // fire starts a job whose time has come, and makes the next run of its
 // schedule.
 func (e *Env) fire(tx *store.Tx, j *store.Job, now time.Time, t *Tick) error {
-	def, err := DecodeJob(j.Definition)
-	if err != nil {
-		return fmt.Errorf("reading job %d: %w", j.ID, err)
+	l, c, err := e.timed(j)
+	if err != nil { // it keeps no other from starting
+		e.Log.Error("the time of a job has come that cannot be read: it is held", "job", j.ID, "error", err)
+		t.Held = append(t.Held, j.ID)
+		reason := reasonUnread + err.Error()
+		return errors.Join(tx.HoldJob(j.ID, reason, 0), tx.LogJob(j.ID, "held: "+reason))
 	}
 	due, n := j.Due, 1
 	var next time.Time
 	if j.Series != 0 {
-		c, err := ParseCron(def.Run.Cron, def.Run.Timezone)
-		if err != nil {
-			return fmt.Errorf("reading the schedule of job %d: %w", j.ID, err)
-		}
 		due, n = c.Latest(due, now)
-		if next = c.Next(now); !def.Run.Until.IsZero() && next.After(def.Run.Until) {
+		if next = c.Next(now); !l.def.Run.Until.IsZero() && next.After(l.def.Run.Until) {
 			next = time.Time{}
 		}
 		other, err := tx.UnfinishedRun(j.Series)
@@ -159,7 +158,7 @@ func (e *Env) fire(tx *store.Tx, j *store.Job, now time.Time, t *Tick) error {
 		return err
 	}
 	if !next.IsZero() {
-		if err := e.nextRun(tx, j, next); err != nil {
+		if err := e.nextRun(tx, l, next); err != nil {
 			return err
 		}
 	} else if j.Series != 0 {
@@ -173,6 +172,17 @@ func (e *Env) fire(tx *store.Tx, j *store.Job, now time.Time, t *Tick) error {
 	}
 	t.Started = append(t.Started, j.ID)
 	return nil
+}
+
+// timed reads a job that waits for its time, and its schedule where it has one.
+func (e *Env) timed(j *store.Job) (l *loaded, c *Cron, err error) {
+	if l, err = e.unseal(j); err != nil || j.Series == 0 {
+		return l, nil, err
+	}
+	if c, err = ParseCron(l.def.Run.Cron, l.def.Run.Timezone); err != nil {
+		return nil, nil, fmt.Errorf("reading the schedule of job %d: %w", j.ID, err)
+	}
+	return l, c, nil
 }
 
 // skip leaves a time of a schedule out.
@@ -192,11 +202,8 @@ func (e *Env) skip(tx *store.Tx, j *store.Job, next time.Time, why string, t *Ti
 
 // nextRun makes the job of a schedule's next time, with the values and the list
 // of the one that fires.
-func (e *Env) nextRun(tx *store.Tx, j *store.Job, due time.Time) error {
-	l, err := e.unseal(j)
-	if err != nil {
-		return err
-	}
+func (e *Env) nextRun(tx *store.Tx, l *loaded, due time.Time) error {
+	j := l.job
 	next := &store.Job{Name: j.Name, Folder: j.Folder, File: j.File, FileID: j.FileID, Fingerprint: j.Fingerprint, Definition: j.Definition,
 		Submitter: j.Submitter, Stage: store.StageOpening, State: store.Scheduled, Due: due, Series: j.Series}
 	if err := tx.AddJob(next, 0); err != nil {
@@ -226,13 +233,9 @@ func (e *Env) sooner(tx *store.Tx, now time.Time) error {
 		return err
 	}
 	for _, j := range runs {
-		def, err := DecodeJob(j.Definition)
-		if err != nil {
-			return fmt.Errorf("reading job %d: %w", j.ID, err)
-		}
-		c, err := ParseCron(def.Run.Cron, def.Run.Timezone)
-		if err != nil {
-			return fmt.Errorf("reading the schedule of job %d: %w", j.ID, err)
+		_, c, err := e.timed(j)
+		if err != nil { // said when its time has come
+			continue
 		}
 		for next := c.Next(now); next.Before(j.Due); next = c.Next(next) {
 			ran, err := tx.RunAt(j.Series, next)

@@ -3,8 +3,10 @@ package resetjob
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -467,5 +469,19 @@ func TestWaitingJobsAreSealed(t *testing.T) {
 				t.Errorf("%s holds a value", filepath.Base(f))
 			}
 		}
+	}
+}
+
+// One job that cannot be read keeps no other from starting.
+func TestUnreadableJobIsHeldAlone(t *testing.T) {
+	k := newTimed(t, "2026-11-24T12:00:00Z", nil)
+	bad, good := k.accept("bad.yaml", nightly), k.accept("good.yaml", strings.Replace(nightly, "length: 6", "length: 8", 1))
+	k.sql(fmt.Sprintf("UPDATE jobs SET job_key = (SELECT job_key FROM jobs WHERE id = %d) WHERE id = %d", good.ID, bad.ID))
+	tick := k.tick("2026-11-25T01:00:00Z")
+	if !slices.Equal(tick.Held, []int64{bad.ID}) || !slices.Equal(tick.Started, []int64{good.ID}) {
+		t.Errorf("got %+v", tick)
+	}
+	if j := k.job(bad.ID); j.State != store.Held || !strings.Contains(k.env.DescribeHold(j), "cannot be read") {
+		t.Errorf("it is %s: %s", j.State, k.env.DescribeHold(j))
 	}
 }

@@ -366,7 +366,7 @@ func (d *daemon) tick(ctx context.Context) (time.Duration, error) {
 		d.log.Info("the time of a job has come", "job", id)
 	}
 	for _, id := range t.Held {
-		d.log.Warn("a job came too late, and is held", "job", id)
+		d.log.Warn("the time of a job has come, and it is held: dirpin jobs show says why", "job", id)
 	}
 	d.mu.Lock()
 	d.doubt = t.Doubt
