@@ -44,6 +44,8 @@ type Env struct {
 	// names in DESIGN.md, on whatever goroutine takes it. Tests die in it; nil
 	// otherwise.
 	Step func(name string)
+
+	reported reported
 }
 
 // Systems returns everything that legs are pushed to.

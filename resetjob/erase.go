@@ -104,13 +104,13 @@ func (e *Erasure) report(dir, userID string) error {
 }
 
 // replaceFile writes a file anew, whole or not at all, with the rights that it
-// has.
+// has. A kill may leave the new one under a name that begins with ".new-".
 func replaceFile(path string, text []byte) error {
 	fi, err := os.Stat(path)
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".erasing-*")
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
 	if err != nil {
 		return err
 	}

@@ -127,7 +127,7 @@ func TestRestoredForAllInstallations(t *testing.T) {
 	ctx := context.Background()
 	a := newKitAt(t, t.TempDir(), store.Options{URL: lab.SharedPostgres(t).Schema(t)}, nil)
 	a.addUsers(1, nil)
-	b := *a.env
+	b := &Env{Config: a.env.Config, Ring: a.env.Ring, Store: a.env.Store, Owner: a.env.Owner, Router: a.env.Router, Log: a.env.Log}
 	a.env.Marker, b.Marker = incarnation.NewMarker(a.dir, ""), incarnation.NewMarker(t.TempDir(), "")
 	enter := func(what string, e *Env, want bool) {
 		t.Helper()
@@ -141,7 +141,7 @@ func TestRestoredForAllInstallations(t *testing.T) {
 	enter("the first start", a.env, false)
 	for range 3 {
 		enter("in turn", a.env, false)
-		enter("in turn", &b, false)
+		enter("in turn", b, false)
 	}
 	// A backup of the server's files from before the last start of a: place and
 	// timeline are the same, b has gone on since, and a notices all the same.
@@ -149,19 +149,19 @@ func TestRestoredForAllInstallations(t *testing.T) {
 	a.must(err)
 	a.sql("UPDATE installations SET generation = generation - 3 WHERE id = ?", last.Installation)
 	enter("behind", a.env, true)
-	enter("behind, and held", &b, true)
+	enter("behind, and held", b, true)
 	release := func(what string) {
 		a.must(a.env.Store.Write(ctx, func(tx *store.Tx) error { return tx.RestUntil(tx.Now().Add(-time.Second)) }))
 		if _, was, err := a.env.ReleaseRestored(ctx, "tester"); err != nil || !was {
 			t.Errorf("%s: %v, %v", what, was, err)
 		}
-		enter(what+": after the release", &b, false)
+		enter(what+": after the release", b, false)
 		enter(what+": after the release", a.env, false)
 	}
 	release("behind")
 	// A dump that was put back: the tables are others.
 	a.sql("UPDATE meta SET value = '1/00000001/2/3' WHERE name = 'place'")
-	enter("from a dump", &b, true)
+	enter("from a dump", b, true)
 	enter("from a dump, and held", a.env, true)
 	release("from a dump")
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/dirpin/dirpin/config"
 	"github.com/dirpin/dirpin/internal/credential"
@@ -148,13 +149,9 @@ func (e *Env) newJob(s *Submission, submitter string) (*store.Job, error) {
 // notes its number with this installation: no number is given twice, whatever
 // database is restored.
 func (e *Env) addJob(ctx context.Context, j *store.Job, more func(*store.Tx) error) error {
-	lowest := int64(1)
-	for _, w := range e.Config.Watch {
-		n, err := lowestJob(w.Reports)
-		if err != nil {
-			return err
-		}
-		lowest = max(lowest, n)
+	lowest, err := e.reported.lowest(e.Config.Watch)
+	if err != nil {
+		return err
 	}
 	if e.Marker != nil {
 		last, err := e.Marker.Last()
@@ -163,7 +160,7 @@ func (e *Env) addJob(ctx context.Context, j *store.Job, more func(*store.Tx) err
 		}
 		lowest = max(lowest, last.LastJob+1)
 	}
-	err := e.Store.Write(ctx, func(tx *store.Tx) error {
+	err = e.Store.Write(ctx, func(tx *store.Tx) error {
 		if j.Claim != "" { // another process may have been faster
 			if other, err := tx.ClaimedJob(j.Folder, j.Claim); err != nil || other != nil {
 				if err == nil {
@@ -236,6 +233,32 @@ func (e *Env) given(v *Value) (secret.Value, error) {
 		return v.Reference.Resolve(e.Ring.OpenSealed)
 	}
 	return v.Given, nil
+}
+
+// reported is the lowest number that no report of the installation bears. It is
+// found out once: whoever writes reports from then on has their numbers from the
+// database and the marker.
+type reported struct {
+	mu sync.Mutex
+	n  int64 // 0: not known yet
+}
+
+func (r *reported) lowest(folders []config.Watch) (int64, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.n > 0 {
+		return r.n, nil
+	}
+	lowest := int64(1)
+	for _, w := range folders {
+		n, err := lowestJob(w.Reports)
+		if err != nil {
+			return 0, err
+		}
+		lowest = max(lowest, n)
+	}
+	r.n = lowest
+	return lowest, nil
 }
 
 // lowestJob returns the lowest number that a new job may get, so that no
