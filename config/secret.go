@@ -94,7 +94,7 @@ func secretFile(path string, check func(*os.File, os.FileInfo) error) (secret.Va
 }
 
 func readSecretFile(path string, check func(*os.File, os.FileInfo) error) ([]byte, error) {
-	f, err := openNow(path)
+	f, err := openSecret(path)
 	if err != nil {
 		return nil, reason(err)
 	}

@@ -17,17 +17,22 @@ func openNow(path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
 }
 
-// checkSecretFile refuses a file that others can read or change.
-func checkSecretFile(_ *os.File, fi os.FileInfo) error {
-	if mode := fi.Mode().Perm(); mode&0o077 != 0 {
-		return fmt.Errorf("its mode %04o lets others at it: chmod 600", mode)
-	}
+// checkSecretFile refuses a file that others can read or change. A file of root's
+// may be readable by the group that dirpin runs in, as PostgreSQL has it for keys.
+func checkSecretFile(f *os.File, fi os.FileInfo) error {
 	st, ok := fi.Sys().(*syscall.Stat_t)
 	if !ok {
 		return errors.New("its owner cannot be found out")
 	}
+	forbidden := os.FileMode(0o077)
+	if st.Uid == 0 && int(st.Gid) == os.Getegid() {
+		forbidden = 0o037
+	}
+	if mode := fi.Mode().Perm(); mode&forbidden != 0 {
+		return fmt.Errorf("its mode %04o lets others at it: %s", mode, give(f.Name()))
+	}
 	if st.Uid != 0 && int(st.Uid) != os.Geteuid() {
-		return fmt.Errorf("it belongs to user %d: it must be root's or user %d's, which dirpin runs as", st.Uid, os.Geteuid())
+		return fmt.Errorf("it belongs to user %d: it must be root's or user %d's, which dirpin runs as: %s", st.Uid, os.Geteuid(), give(f.Name()))
 	}
 	return nil
 }

@@ -8,11 +8,17 @@ import (
 // Template returns the commented configuration that `dirpin init` writes. It
 // means what an empty one does, but that plain secrets are refused in job
 // files. A setting in a comment stands right behind its #.
-func Template(stateDir string) []byte {
+//
+// With a directory its agreement is part of it, no example.
+func Template(stateDir string, directory *Directory) []byte {
 	below := func(name string) string { return yamlText(filepath.Join(stateDir, name)) }
 	owners := make([]string, 0, 2)
 	for _, owner := range defaultOwners() {
 		owners = append(owners, yamlText(owner))
+	}
+	text := template
+	if directory != nil {
+		text = directory.fill(text)
 	}
 	return []byte(strings.NewReplacer(
 		"{state_dir}", yamlText(stateDir),
@@ -21,7 +27,61 @@ func Template(stateDir string) []byte {
 		"{lists}", below("lists"),
 		"{reports}", below("reports"),
 		"{owners}", "["+strings.Join(owners, ", ")+"]",
-	).Replace(template))
+	).Replace(text))
+}
+
+// Directory is what dirpin init was told of a directory. Empty fields are left
+// out.
+type Directory struct {
+	Agreement    string
+	Servers      []string
+	StartTLS     bool
+	CAFile       string
+	BindDN       string // "": anonymous
+	PasswordFile string
+	Base         string
+}
+
+// fill puts a directory in the place of the example.
+func (d *Directory) fill(text string) string {
+	servers := make([]string, len(d.Servers))
+	for i, s := range d.Servers {
+		servers[i] = quoted(s)
+	}
+	settings := map[string]string{
+		"#agreements:":         "agreements:",
+		"#  - name: corp":      "  - name: " + d.Agreement,
+		"#    servers: [ldaps": "    servers: [" + strings.Join(servers, ", ") + "]",
+		"#    base: dc=":       "    base: " + quoted(d.Base),
+	}
+	if d.StartTLS {
+		settings["#    start_tls: false"] = "    start_tls: true"
+	}
+	if d.CAFile != "" {
+		settings["#    ca_file: "] = "    ca_file: " + yamlText(d.CAFile)
+	}
+	if d.BindDN != "" {
+		settings["#    bind: {dn: "] = "    bind: {dn: " + quoted(d.BindDN) + ", password: {file: " + yamlText(d.PasswordFile) + "}}"
+	}
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		for example, setting := range settings {
+			if strings.HasPrefix(line, example) { // the first of its kind: voicemail has a ca_file too
+				lines[i] = setting
+				delete(settings, example)
+				break
+			}
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// quoted writes a text so that YAML takes it for nothing else.
+func quoted(s string) string {
+	if strings.ContainsAny(s, "\"\\") {
+		return "'" + strings.ReplaceAll(s, "'", "''") + "'"
+	}
+	return `"` + s + `"`
 }
 
 // yamlText writes a text so that YAML reads back just that.

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strings"
@@ -49,7 +50,7 @@ func tlsConfig(a config.Agreement) (*tls.Config, error) {
 	if a.CAFile != "" {
 		pem, err := os.ReadFile(a.CAFile)
 		if err != nil {
-			return nil, fmt.Errorf("reading ca_file: %w", err)
+			return nil, fmt.Errorf("reading ca_file: %w%s", err, mayRead(err))
 		}
 		c.RootCAs = x509.NewCertPool()
 		if !c.RootCAs.AppendCertsFromPEM(pem) {
@@ -64,6 +65,15 @@ func tlsConfig(a config.Agreement) (*tls.Config, error) {
 		c.Certificates = []tls.Certificate{pair}
 	}
 	return c, nil
+}
+
+// mayRead says how a certificate, which is no secret, is made readable.
+func mayRead(err error) string {
+	var path *os.PathError
+	if !errors.Is(err, os.ErrPermission) || !errors.As(err, &path) {
+		return ""
+	}
+	return fmt.Sprintf(": a certificate is no secret: chmod a+r %s (and a+x its folders)", path.Path)
 }
 
 // dial opens a connection to one server, encrypted where it is to be.
@@ -96,7 +106,7 @@ func over(ctx context.Context, socket net.Conn, s server, a config.Agreement, tl
 	}
 	c, err := tap.Open(ctx, socket, o)
 	if err != nil {
-		return nil, explainTLS(err, a.CAFile)
+		return nil, explainTLS(err, a.CAFile, o.StartTLS)
 	}
 	return tap.NewClient(c), nil
 }
@@ -110,7 +120,7 @@ func explainDial(err error) error {
 }
 
 // explainTLS says what an administrator can do about a certificate.
-func explainTLS(err error, caFile string) error {
+func explainTLS(err error, caFile string, startTLS bool) error {
 	var unknown x509.UnknownAuthorityError
 	var host x509.HostnameError
 	var invalid x509.CertificateInvalidError
@@ -130,6 +140,10 @@ func explainTLS(err error, caFile string) error {
 		return fmt.Errorf("%w: the server offers only versions of TLS that are no longer safe; TLS 1.2 is the least", err)
 	case strings.Contains(err.Error(), "certificate required"), strings.Contains(err.Error(), "bad certificate"):
 		return fmt.Errorf("%w: the server wants a client certificate that it knows: name one in cert_file and key_file", err)
+	case errors.Is(err, io.EOF) && startTLS:
+		return fmt.Errorf("the server hung up as it was asked for StartTLS (%w): a port of ldaps:// does so; then say ldaps://, without start_tls", err)
+	case errors.Is(err, io.EOF):
+		return fmt.Errorf("the server hung up as TLS began (%w): a port that speaks no TLS does so; use its ldaps port, usually 636, or ldap:// with start_tls: true", err)
 	case strings.Contains(err.Error(), "first record does not look like a TLS handshake"):
 		return fmt.Errorf("%w: that port speaks no TLS; use its ldaps port, or ldap:// with start_tls: true", err)
 	}

@@ -135,6 +135,18 @@ func kindOf(root *ldap.Entry) string {
 	return KindOther
 }
 
+// holds names what a server says it has: whoever mistyped a base sees it then.
+func holds(root *ldap.Entry) string {
+	contexts := root.GetEqualFoldAttributeValues("defaultNamingContext")
+	if len(contexts) == 0 {
+		contexts = root.GetEqualFoldAttributeValues("namingContexts")
+	}
+	if len(contexts) == 0 {
+		return ""
+	}
+	return "; the server holds " + strings.Join(contexts, " and ")
+}
+
 // identity names the directory by the naming context that holds the base, and
 // by the key of its entry where that can be read. It also proves that the base
 // is there: a base that is missing or hidden is an error, never an empty
@@ -143,7 +155,7 @@ func (c *Client) identity(root *ldap.Entry) (string, error) {
 	base := c.o.Agreement.Base
 	if _, err := c.readOne(base, []string{"1.1"}); err != nil {
 		if ldap.IsErrorWithCode(err, ldap.LDAPResultNoSuchObject) {
-			return "", refused{fmt.Errorf("the base %q does not exist, or %s may not read it (%w)", base, c.bindName(), err)}
+			return "", refused{fmt.Errorf("the base %q does not exist, or %s may not read it%s (%w)", base, c.bindName(), holds(root), err)}
 		}
 		return "", refusal(fmt.Errorf("reading the base %q: %w", base, err))
 	}

@@ -255,7 +255,11 @@ func (e *Env) open(ctx context.Context, l *loaded, progress func(int64)) error {
 				return err
 			}
 		}
-		if err := tx.LogJob(l.job.ID, fmt.Sprintf("%d selected, %d to be changed", w.seq, w.todo)); err != nil {
+		text := fmt.Sprintf("%d selected, %d to be changed", w.seq, w.todo)
+		if w.seq == 0 {
+			text = nobodySelected
+		}
+		if err := tx.LogJob(l.job.ID, text); err != nil {
 			return err
 		}
 		return tx.SetStage(l.job.ID, store.StageOpen)

@@ -104,9 +104,15 @@ func (p *Plan) add(j *judged) *Planned {
 	return one
 }
 
+// nobodySelected is no fault, but hardly what was meant.
+const nobodySelected = "0 selected: nobody here is what the job asks for; dirpin find says who is here, dirpin explain why somebody is not meant"
+
 // String is the plan in one sentence.
 func (p *Plan) String() string {
 	c := p.Counts
+	if c.Selected == 0 {
+		return nobodySelected + "."
+	}
 	parts := []string{fmt.Sprintf("%d to update", p.Todo)}
 	for _, x := range []struct {
 		n    int64

@@ -46,6 +46,7 @@ func runCheck(ctx context.Context, a *app, files []string) error {
 		faults = cfg.Warnings
 	}
 	if cfg != nil {
+		faults = append(faults, fileWarnings(path, cfg)...)
 		faults = append(faults, orphanWarnings(ctx, path, cfg)...)
 		if mended := courierFault(path, cfg); mended != nil {
 			faults, bad = append(faults, *mended), true

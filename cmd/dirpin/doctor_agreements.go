@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"strings"
 
 	"github.com/dirpin/dirpin/ldapsync"
 )
@@ -15,7 +16,7 @@ func (c *checkup) agreements(ctx context.Context, a *app, s *session) error {
 		what := "agreement " + ag.Name
 		o, err := a.directory(s, ag)
 		if err != nil {
-			c.say("fault", what, "%v", err)
+			c.say("fault", what, "%s", strings.TrimPrefix(err.Error(), ag.Name+": "))
 			continue
 		}
 		if ag.WriteBack != nil {
@@ -29,6 +30,9 @@ func (c *checkup) agreements(ctx context.Context, a *app, s *session) error {
 		if err != nil {
 			return err
 		}
+	}
+	if len(s.cfg.Agreements) == 0 {
+		c.say("warning", "agreements", "none is configured: no directory is asked, all users are local ones")
 	}
 	left, err := orphans(ctx, s)
 	for _, name := range left {

@@ -7,9 +7,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/dirpin/dirpin/internal/store"
+	"github.com/dirpin/dirpin/internal/strictyaml"
 	"github.com/dirpin/dirpin/internal/user"
 	"github.com/spf13/cobra"
 )
@@ -136,11 +138,29 @@ func queryOf(criteria []string, any bool) (*user.Query, error) {
 	for _, c := range criteria {
 		t, err := user.ParseCriterion(c)
 		if err != nil {
-			return nil, withCode(exitUsage, err)
+			return nil, usagef("%w%s", err, criterionHint(criteria, c))
 		}
 		q.Where = append(q.Where, t)
 	}
 	return q, nil
+}
+
+// criterionHint says what may have been meant by a criterion that is none.
+func criterionHint(all []string, this string) string {
+	if joined := strings.Join(all, " "); len(all) > 1 {
+		if _, err := user.ParseCriterion(joined); err == nil {
+			return fmt.Sprintf("; a criterion is one argument, quote it: dirpin find %q", joined)
+		}
+	}
+	var fields []string
+	for _, f := range user.Fields() {
+		fields = append(fields, string(f))
+	}
+	first, _, _ := strings.Cut(strings.ToLower(strings.TrimSpace(this)), " ")
+	if near := strictyaml.Nearest(first, fields); near != "" && near != first {
+		return fmt.Sprintf("; did you mean %s?", near)
+	}
+	return `; for example "department is exactly 12"`
 }
 
 // userPrinter prints users one by one in the form that was asked for.

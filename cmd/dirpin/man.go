@@ -83,7 +83,7 @@ func (p manPage) body() (string, error) {
 		b.WriteString(manText(string(data)) + "\n")
 	}
 	if p.name == "dirpin.yaml" {
-		b.WriteString("# EVERY SETTING\n\nThis is the file that dirpin init writes.\n\n" + indent(string(config.Template("/var/lib/dirpin"))) + "\n")
+		b.WriteString("# EVERY SETTING\n\nThis is the file that dirpin init writes.\n\n" + indent(string(config.Template("/var/lib/dirpin", nil))) + "\n")
 	}
 	fmt.Fprintf(&b, "# SEE ALSO\n\n%s\n", p.also)
 	return b.String(), nil

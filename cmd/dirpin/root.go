@@ -78,6 +78,8 @@ first; only what that system accepted is committed here.
 The configuration is --config, else $DIRPIN_CONFIG, else ` + defaultConfig() + `.
 
 ` + exitHelp,
+		SuggestionsMinimumDistance: 2, // letters that a mistyped command may differ by
+
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args: func(cmd *cobra.Command, args []string) error {

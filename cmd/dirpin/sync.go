@@ -71,7 +71,7 @@ func runSync(ctx context.Context, a *app, names []string, o syncOptions) error {
 
 func chosen(all []config.Agreement, names []string) ([]config.Agreement, error) {
 	if len(all) == 0 {
-		return nil, usagef("the configuration has no agreements")
+		return nil, usagef("the configuration has no agreements: fill in the example below `agreements` there (docs/directory.md), or bring users in with dirpin users import FILE.csv")
 	}
 	if len(names) == 0 {
 		return all, nil

@@ -55,7 +55,7 @@ func (o *owners) dropper(fi fs.FileInfo, free bool) (string, error) {
 	})
 	switch {
 	case !may:
-		return name, fmt.Errorf("it belongs to %s, who may not drop jobs here (owners: %s)", name, strings.Join(o.names, ", "))
+		return name, fmt.Errorf("it belongs to %s, who may not drop jobs here (owners of the watch folder: %s; add them there, or have one of these drop it)", name, strings.Join(o.names, ", "))
 	case fi.Mode().Perm()&0o022 != 0:
 		return name, fmt.Errorf("others than its owner can write it (mode %04o): chmod go-w, and drop it again", fi.Mode().Perm())
 	case st.Nlink != 1:
