@@ -46,6 +46,7 @@ type Env struct {
 	Step func(name string)
 
 	reported reported
+	batch    int64 // items a batch, in tests; 0: BatchSize
 }
 
 // Systems returns everything that legs are pushed to.

@@ -20,6 +20,13 @@ const (
 // BatchSize is how many items a batch has: a job of no more fits one.
 const BatchSize = 500
 
+func (e *Env) batchSize() int64 {
+	if e.batch > 0 {
+		return e.batch
+	}
+	return BatchSize
+}
+
 // selection streams whom a job selects with what is to become of each, in
 // chunks: memory does not grow with their number.
 type selection struct {
@@ -250,8 +257,8 @@ func (e *Env) open(ctx context.Context, l *loaded, progress func(int64)) error {
 		return fmt.Errorf("opening job %d: %w", l.job.ID, err)
 	}
 	return e.Store.Write(ctx, func(tx *store.Tx) error {
-		for n, first := int64(1), int64(1); first <= w.seq; n, first = n+1, first+BatchSize {
-			if err := tx.AddBatch(store.Batch{Job: l.job.ID, N: n, First: first, Last: min(first+BatchSize-1, w.seq)}); err != nil {
+		for n, first := int64(1), int64(1); first <= w.seq; n, first = n+1, first+e.batchSize() {
+			if err := tx.AddBatch(store.Batch{Job: l.job.ID, N: n, First: first, Last: min(first+e.batchSize()-1, w.seq)}); err != nil {
 				return err
 			}
 		}

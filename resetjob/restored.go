@@ -43,7 +43,8 @@ func (e *Env) longestPush() (longest time.Duration) {
 }
 
 // Announce is called before what is configured changes: whoever takes work over
-// waits for as long as a push may last from then on.
+// waits for as long as a push may last from then on, and whoever helps asks what
+// jobs run with.
 func (e *Env) Announce(ctx context.Context) error {
 	return e.Store.Write(ctx, e.announce)
 }
@@ -51,6 +52,13 @@ func (e *Env) Announce(ctx context.Context) error {
 func (e *Env) announce(tx *store.Tx) error {
 	if e.Owner == nil {
 		return nil
+	}
+	works, err := e.works()
+	if err != nil {
+		return err
+	}
+	if err := tx.SetWorks(e.Owner.ID, works); err != nil {
+		return err
 	}
 	return tx.OwnerPushes(e.Owner.ID, e.longestPush())
 }
