@@ -30,7 +30,7 @@ trap 'rm -rf "$work"' EXIT
 # program larger by 0.8 MB.
 slim=
 for library in github.com/jackc google.golang.org/protobuf github.com/prometheus github.com/riverqueue github.com/spf13 \
-	github.com/pressly net/http html text/template github.com/wneessen github.com/tidwall; do
+	github.com/pressly net/http github.com/wneessen github.com/tidwall; do
 	slim="$slim -gcflags=$library/...=-l"
 done
 

@@ -26,6 +26,7 @@ deb=$(echo "$work"/new/dirpin_*_amd64.deb)
 echo "== sizes"
 binary=$(dpkg-deb --fsys-tarfile "$deb" | tar -xO ./usr/bin/dirpin | wc -c)
 echo "program $binary bytes, deb $(stat -c %s "$deb") bytes"
+[ "$binary" -le 25000000 ] && [ "$(stat -c %s "$deb")" -le 9000000 ] || fail "larger than 25 and 9 MB"
 
 echo "== lintian"
 lintian --fail-on error "$deb"

@@ -161,7 +161,7 @@ func (w *world) startFile(file, at string, nth int) *process {
 func (p *process) runJob(ctx context.Context, id int64) error {
 	var s Shift
 	if p.shifts {
-		s = Shift{Leave: true, Budget: 3 * time.Second, Alive: func() {}}
+		s = Shift{Leave: true, Help: true, Budget: 3 * time.Second, Alive: func() {}}
 	}
 	j, err := p.env.Work(ctx, id, s)
 	for later := new(ShiftError); errors.As(err, &later) && ctx.Err() == nil && !p.isDead(); {
@@ -173,7 +173,9 @@ func (p *process) runJob(ctx context.Context, id int64) error {
 		}
 		j, err = p.env.Work(ctx, id, s)
 	}
-	if err == nil && !p.isDead() {
+	if err == nil && j == nil {
+		p.w.say("%s has helped with job %d", p.name, id)
+	} else if err == nil && !p.isDead() {
 		p.w.say("job %d is %s: %+v", j.ID, j.State, j.Counts)
 	}
 	return err

@@ -42,10 +42,25 @@ func (w *world) sends(c *wire, id, alias, pin string) (*packet, fate) {
 	}
 	w.sinceCopy, w.lastSent = w.sinceCopy+1, time.Now()
 	c.p.out[c.system]++
+	w.mayBeSentBeside(c)
 	pk := &packet{request: r, box: p.box, from: c.p, answer: make(chan voicemail.Answer, 1), heard: make(chan struct{}), listen: true, fate: f}
 	w.network[pk] = true
 	w.tell("%s sends %s for %s, %v: %s", c.p.name, pin, alias, r.legs, f)
 	return pk, f
+}
+
+// mayBeSentBeside: all processes together send no more at once than one may.
+func (w *world) mayBeSentBeside(c *wire) {
+	out := 0
+	for _, p := range w.living() {
+		if p.unlocked {
+			return // the others take it for dead
+		}
+		out += p.out[c.system]
+	}
+	if most := w.cfg.Voicemail[0].Concurrency; out > most {
+		w.wrong("%d requests are on the wire to %s, and its concurrency is %d (A7)", out, c.system, most)
+	}
 }
 
 // inFlight tells whether the journal has the request.

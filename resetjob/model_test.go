@@ -87,6 +87,7 @@ func (w *world) furnish(rt *rapid.T) {
 		w.cfg.Voicemail[0].For = inDepartment("2", "9")
 		w.cfg.Voicemail = append(w.cfg.Voicemail, east)
 	}
+	w.batch = rapid.SampledFrom([]int64{1, BatchSize}).Draw(rt, "items a batch")
 	w.boxes = boxes{idempotent: rapid.Bool().Draw(rt, "idempotent"), history: rapid.SampledFrom([]int{0, 1, 4, 1000}).Draw(rt, "history")}
 	n := rapid.IntRange(1, 4).Draw(rt, "people")
 	for i := range n {
@@ -99,7 +100,7 @@ func (w *world) furnish(rt *rapid.T) {
 		w.insertPerson(p)
 		w.people = append(w.people, p)
 	}
-	w.tell("timeout %s, retries %d, concurrency %d, %d systems, boxes %+v", timeout, system.Retries, system.Concurrency, len(w.cfg.Voicemail), w.boxes)
+	w.tell("timeout %s, %d items a batch, retries %d, concurrency %d, %d systems, boxes %+v", timeout, w.batch, system.Retries, system.Concurrency, len(w.cfg.Voicemail), w.boxes)
 }
 
 func newMailbox(exists bool) *mailbox {

@@ -30,6 +30,7 @@ type world struct {
 	dir, db string
 	nowhere string // a folder that nobody looks into
 	cfg     *config.Config
+	batch   int64 // items a batch
 	ring    *credential.Ring
 	log     logBuffer
 	raw     *sql.DB // the observer's, past the store

@@ -40,6 +40,8 @@ type Owner struct {
 	lost  chan struct{} // closed when somebody else took this process for dead
 	done  sync.WaitGroup
 
+	shares shares
+
 	mu   sync.Mutex
 	beat time.Time // monotonic
 	err  error     // why it is lost

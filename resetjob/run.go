@@ -68,22 +68,29 @@ func (e *Env) Run(ctx context.Context, id int64, progress func(Progress)) (*stor
 // returned, where the job goes on with another one.
 func (e *Env) Work(ctx context.Context, id int64, shift Shift) (*store.Job, error) {
 	l, err := e.take(ctx, id)
+	if shift.Help && errors.Is(err, ErrBusy) {
+		return nil, e.help(ctx, id, shift)
+	}
 	if err != nil {
 		return nil, err
 	}
-	defer e.write(context.WithoutCancel(ctx), func(tx *store.Tx) error { return tx.DisownJob(id, e.Owner.ID) })
-	switch {
-	case l.job.State.Ended():
-		err = e.settleCut(ctx, l, shift)
-	case shift.Leave && l.job.State == store.Queued && l.job.Reason == store.ReasonInterrupted:
-		// Its command was told to stop, and is to be given again; but others must
-		// not wait for that.
-		err = e.settleCut(ctx, l, shift)
-		if err == nil {
-			err = &InterruptedError{Job: id, Left: l.job.Counts.Selected - l.job.Counts.Final(), Of: l.job.Counts.Selected}
+	disowned := false
+	defer func() {
+		if !disowned {
+			e.write(context.WithoutCancel(ctx), func(tx *store.Tx) error { return tx.DisownJob(id, e.Owner.ID) })
 		}
-	default:
-		err = e.work(ctx, l, shift)
+	}()
+	for {
+		err = e.workOrSettle(ctx, l, shift)
+		if wait := new(ShiftError); shift.Leave || !errors.As(err, &wait) || !wait.Others {
+			break
+		}
+		if err := e.awaitOthers(ctx, id, shift); err != nil {
+			return l.job, err
+		}
+		if err := e.refresh(ctx, l); err != nil {
+			return l.job, err
+		}
 	}
 	if err2 := e.advance(context.WithoutCancel(ctx)); err == nil {
 		err = err2
@@ -91,31 +98,59 @@ func (e *Env) Work(ctx context.Context, id int64, shift Shift) (*store.Job, erro
 	if err != nil {
 		return l.job, err
 	}
-	j, err := e.close(ctx, l)
+	j, err := e.close(ctx, l, shift.Leave)
 	if err != nil || shift.Leave { // mails wait for servers: who calls DeliverDue has the time
+		disowned = err == nil
 		return j, err
 	}
 	_, err = e.deliver(ctx, l, runWaits)
 	return j, err
 }
 
+// workOrSettle works on the job, or settles what it was cut at where nobody else
+// is to be changed.
+func (e *Env) workOrSettle(ctx context.Context, l *loaded, shift Shift) error {
+	// Its command was told to stop, and is to be given again; but others must not
+	// wait for that.
+	interrupted := shift.Leave && l.job.State == store.Queued && l.job.Reason == store.ReasonInterrupted
+	if !interrupted && !l.job.State.Ended() {
+		return e.work(ctx, l, shift)
+	}
+	err := e.settleCut(ctx, l, shift)
+	if err == nil && interrupted {
+		err = &InterruptedError{Job: l.job.ID, Left: l.job.Counts.Selected - l.job.Counts.Final(), Of: l.job.Counts.Selected}
+	}
+	return err
+}
+
+func (e *Env) refresh(ctx context.Context, l *loaded) error {
+	return e.read(ctx, func(tx *store.Tx) (err error) {
+		l.job, err = tx.Job(l.job.ID)
+		return err
+	})
+}
+
 // settleCut brings the items to their results that an earlier run was cut at.
 // Nobody else is changed: the job has ended, or its rest waits.
 func (e *Env) settleCut(ctx context.Context, l *loaded, shift Shift) error {
 	var pushing int64
-	err := e.write(context.WithoutCancel(ctx), func(tx *store.Tx) error {
-		j, err := tx.Job(l.job.ID)
-		if err == nil && (j.State == store.Cancelled || j.State == store.Superseded) {
-			// Who was on the way then, and was given back unsent since.
-			_, err = tx.EndPending(j.ID, outcome.Cancelled)
-		}
-		if err == nil {
-			_, pushing, err = tx.CountOpen(l.job.ID)
-		}
+	var others int
+	err := e.endLate(ctx, l.job.ID)
+	if err == nil {
+		err = e.read(ctx, func(tx *store.Tx) (err error) {
+			if _, pushing, err = tx.CountOpen(l.job.ID); err == nil {
+				_, others, err = tx.BatchesLeft(l.job.ID, e.Owner.ID)
+			}
+			return err
+		})
+	}
+	switch {
+	case err != nil:
 		return err
-	})
-	if err != nil || pushing == 0 {
-		return err
+	case others > 0:
+		return e.othersError(l.job.ID)
+	case pushing == 0:
+		return nil
 	}
 	r := e.newRunner(l, shift)
 	r.settling, r.cutOnly = true, !l.job.State.Ended()
@@ -386,6 +421,10 @@ func (e *Env) conclude(ctx context.Context, l *loaded, end ending, shift Shift) 
 		if err != nil {
 			return err
 		}
+		_, others, err := tx.BatchesLeft(l.job.ID, e.Owner.ID)
+		if err != nil {
+			return err
+		}
 		if job.State == store.Cancelled { // whatever stopped it at the same moment
 			end = ending{state: store.Cancelled, code: outcome.Cancelled}
 		}
@@ -400,6 +439,7 @@ func (e *Env) conclude(ctx context.Context, l *loaded, end ending, shift Shift) 
 				return err
 			}
 			return tx.HoldJob(l.job.ID, end.text, noBoxAllowed)
+		case job.State == store.Stopped: // by another process; endLate ends who is left
 		case end.state == store.Stopped:
 			if _, err := tx.EndPending(l.job.ID, end.code); err != nil {
 				return err
@@ -412,6 +452,8 @@ func (e *Env) conclude(ctx context.Context, l *loaded, end ending, shift Shift) 
 			_, err = tx.EndPending(l.job.ID, end.code)
 		case pending+pushing > 0 && errors.As(end.why, new(*ShiftError)):
 			result = end.why
+		case pending+pushing > 0 && end.why == nil && others > 0:
+			result = e.othersError(job.ID)
 		case pending+pushing > 0:
 			result = &InterruptedError{Job: job.ID, Left: pending + pushing, Of: job.Counts.Selected}
 			if err := tx.LogJob(l.job.ID, fmt.Sprintf("interrupted: %d of %d users are left", pending+pushing, job.Counts.Selected)); err != nil {

@@ -132,7 +132,6 @@ func (r *runner) run(ctx context.Context) error {
 		l.slots.Join()
 		defer l.slots.Leave()
 	}
-	r.share(ctx)
 	pushes, stop := context.WithCancel(ctx)
 	defer stop()
 	r.pushes = pushes
@@ -184,6 +183,7 @@ func (r *runner) loop(ctx context.Context) error {
 		r.again()
 		r.endShift()
 		r.advance(ctx)
+		r.share(ctx)
 		r.alive()
 	}
 }
@@ -203,24 +203,27 @@ func (r *runner) advance(ctx context.Context) {
 	if err := r.env.advance(context.WithoutCancel(ctx)); err != nil {
 		r.env.Log.Warn("marking the database", "job", r.job.ID, "error", err)
 	}
-	r.share(ctx)
 }
 
-// share takes this process's part of the rates and concurrencies: as many share
-// them as work on users at this moment. One that died counts until its batches
-// are taken from it.
+// share takes this process's part of the rates and concurrencies, and says how
+// far all have come who work on the job.
 func (r *runner) share(ctx context.Context) {
-	others := 0
-	err := r.env.Store.Read(context.WithoutCancel(ctx), func(tx *store.Tx) (err error) {
-		others, err = tx.OtherWorkers(r.env.Owner.ID)
-		return err
-	})
-	if err != nil {
-		r.env.Log.Warn("asking who else pushes", "job", r.job.ID, "error", err)
+	ctx = context.WithoutCancel(ctx)
+	if len(r.lanes) == 0 || time.Now().Before(r.env.Owner.shares.next()) {
 		return
 	}
-	for s := range r.lanes {
-		s.Share(1 + others)
+	others, err := r.env.look(ctx)
+	if err == nil && others > 0 {
+		err = r.env.Store.Read(ctx, func(tx *store.Tx) error {
+			j, err := tx.Job(r.job.ID)
+			if err == nil {
+				r.counts = j.Counts
+			}
+			return err
+		})
+	}
+	if err != nil && !store.IsAway(err) {
+		r.env.Log.Warn("asking who else pushes", "job", r.job.ID, "error", err)
 	}
 }
 
@@ -279,15 +282,18 @@ func (r *runner) fetch() error {
 }
 
 func (r *runner) claimBatch() error {
-	return r.env.lasting(r.pushes, func() error { return r.env.Store.Write(context.Background(), r.claimIn) })
-}
-
-func (r *runner) claimIn(tx *store.Tx) error {
-	b, ok, err := tx.ClaimBatch(r.job.ID, r.env.Owner.ID)
-	if err != nil {
+	var b store.Batch
+	var ok bool
+	err := r.env.lasting(r.pushes, func() error {
+		return r.env.Owner.claim(r.env, func(tx *store.Tx) (_ bool, err error) {
+			b, ok, err = tx.ClaimBatch(r.job.ID, r.env.Owner.ID)
+			return ok, err
+		})
+	})
+	switch {
+	case err != nil:
 		return err
-	}
-	if !ok {
+	case !ok:
 		r.drained = true
 		return nil
 	}
@@ -389,6 +395,9 @@ func (r *runner) nextTime() (time.Time, bool) {
 	if r.shift.Alive != nil {
 		sooner(aliveEvery)
 	}
+	if len(r.lanes) > 0 {
+		sooner(time.Until(r.env.Owner.shares.next()))
+	}
 	return next, ok
 }
 
@@ -438,6 +447,9 @@ func (r *runner) wakes() (time.Time, bool) {
 // giveBack ends the batches in hand: those with items left wait for the next
 // run.
 func (r *runner) giveBack() error {
+	if len(r.batches) == 0 {
+		return nil
+	}
 	return r.env.write(context.Background(), func(tx *store.Tx) error {
 		for _, b := range r.batches {
 			if err := tx.EndBatch(b.Batch); err != nil {

@@ -23,6 +23,9 @@ type Shift struct {
 	// nil.
 	Begin func(context.Context, *store.Job) error
 
+	// Help lets Work help with a job that another process owns.
+	Help bool
+
 	Progress func(Progress) // may be nil
 	Alive    func()         // is called every few seconds while the job is worked on; may be nil
 }
@@ -32,6 +35,8 @@ type ShiftError struct {
 	Job   int64
 	Until time.Time // there is nothing to do before
 	Why   string    // for people
+
+	Others bool // what another process has in hand of it is waited for
 }
 
 func (e *ShiftError) Error() string { return fmt.Sprintf("job %d goes on later: %s", e.Job, e.Why) }

@@ -4,17 +4,21 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/dirpin/dirpin/internal/credential"
+	"github.com/dirpin/dirpin/internal/lab"
 	"github.com/dirpin/dirpin/internal/secret"
 	"github.com/dirpin/dirpin/internal/store"
 	"github.com/dirpin/dirpin/internal/user"
@@ -156,6 +160,103 @@ func BenchmarkServiceRatioLongJob(b *testing.B) {
 			}
 		})
 	}
+}
+
+// Two nodes on one PostgreSQL against one of them, with a hook that takes 20 ms:
+// at the same concurrency they are as fast as one, at twice that nearly twice.
+func BenchmarkServiceRatioTwoNodes(b *testing.B) {
+	const users = 12_000
+	for range b.N {
+		rate := func(nodes, concurrency int) float64 {
+			h, s, hook := benchNodes(b, users, nodes, concurrency)
+			defer h.db.Close()
+			h.must("jobs", "add", "job.yaml")
+			var j *store.Job
+			s[0].untilWithin("the job is reported", 10*time.Minute, func() bool {
+				if err := h.db.Read(context.Background(), func(tx *store.Tx) (err error) { j, err = tx.Job(1); return err }); err != nil {
+					b.Fatal(err)
+				}
+				time.Sleep(20 * time.Millisecond)
+				return j.Stage == store.StageClosed
+			})
+			for _, one := range s {
+				one.end(syscall.SIGTERM)
+			}
+			if j.Counts.Updated != users || hook.most.Load() > int64(concurrency) {
+				b.Errorf("%+v, %d at once", j.Counts, hook.most.Load())
+			}
+			return users / j.Ended.Sub(j.Started).Seconds()
+		}
+		one, two, wide := rate(1, 8), rate(2, 8), rate(2, 16)
+		b.ReportMetric(one, "users/s-one")
+		b.ReportMetric(two, "users/s-two")
+		b.ReportMetric(wide, "users/s-two-at-16")
+		b.ReportMetric(two/one, "of-one")
+		b.ReportMetric(wide/one, "of-one-at-16")
+	}
+}
+
+// slowHook accepts after 20 ms.
+type slowHook struct{ now, most atomic.Int64 }
+
+func (s *slowHook) ServeHTTP(http.ResponseWriter, *http.Request) {
+	n := s.now.Add(1)
+	defer s.now.Add(-1)
+	for most := s.most.Load(); n > most && !s.most.CompareAndSwap(most, n); most = s.most.Load() {
+	}
+	time.Sleep(20 * time.Millisecond)
+}
+
+type nodesHome struct {
+	*home
+	db *store.Store
+}
+
+// benchNodes starts so many services over one PostgreSQL.
+func benchNodes(b *testing.B, users, nodes, concurrency int) (h nodesHome, services []*service, hook *slowHook) {
+	b.Helper()
+	url := lab.SharedPostgres(b).Schema(b)
+	hook = new(slowHook)
+	server := httptest.NewServer(hook)
+	b.Cleanup(server.Close)
+	h.home = &home{TB: b, dir: b.TempDir()}
+	if out, err := h.dirpin("", "--config", h.dir+"/init.yaml", "init", "--state-dir", h.dir+"/state"); err != nil {
+		b.Fatal(err, out)
+	}
+	for i := range nodes {
+		name, state := "dirpin.yaml", h.dir+"/state"
+		if i > 0 {
+			name, state = fmt.Sprintf("node%d.yaml", i), fmt.Sprintf("%s/state%d", h.dir, i)
+			if err := os.MkdirAll(state+"/jobs", 0o700); err != nil {
+				b.Fatal(err)
+			}
+		}
+		h.write(name, fmt.Sprintf("state_dir: %s\nkey_file: %s/state/key\nstore: '%s'\nvoicemail: {name: vm, type: http, url: '%s', concurrency: %d}\n", state, h.dir, url, server.URL, concurrency), 0o644)
+	}
+	var err error
+	if h.db, err = store.Open(context.Background(), store.Options{URL: url}); err != nil {
+		b.Fatal(err)
+	}
+	err = h.db.Write(context.Background(), func(tx *store.Tx) error {
+		for i := range users {
+			if err := tx.AddUser(&user.User{UserID: fmt.Sprintf("w%d", i), LastName: "Meier", Status: user.Local}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	h.write("job.yaml", drawAll, 0o600)
+	for i := range nodes {
+		if i == 0 {
+			services = append(services, h.serve())
+		} else {
+			services = append(services, h.serve(fmt.Sprintf("DIRPIN_CONFIG=%s/node%d.yaml", h.dir, i)))
+		}
+	}
+	return h, services, hook
 }
 
 // span is how long a job ran.

@@ -36,6 +36,7 @@ const (
 	fetchPoll     = 5 * time.Second
 	failRest      = 5 * time.Second
 	failRestMost  = 5 * time.Minute
+	differsRest   = time.Minute // a job that another node runs in another way
 )
 
 // engine works on jobs. A row of River's says that a job wants a shift, no more:
@@ -55,7 +56,14 @@ type engine struct {
 	rung    map[int64]time.Time // jobs with a row of River's, and until when they rest
 	working map[int64]time.Time // jobs with a shift here, since when
 	waits   map[int64]int64     // jobs that wait for an earlier one
+	others  map[int64]shared    // long jobs that several nodes work on, or may
 	fails   map[int64]int       // shifts that failed in a row
+}
+
+// shared is what there is of a job for several nodes.
+type shared struct {
+	free, hands int  // batches that nobody has in hand, and that others have
+	helps       bool // another one owns it, and may be helped
 }
 
 // jobArgs is a row of River's.
@@ -205,7 +213,9 @@ func (e *engine) ring(ctx context.Context) (time.Duration, error) {
 var liveStates = []rivertype.JobState{rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRetryable, rivertype.JobStateRunning, rivertype.JobStateScheduled}
 
 func (e *engine) jobs(ctx context.Context) (open []*store.Job, err error) {
+	others := make(map[int64]shared)
 	err = e.store.Read(ctx, func(tx *store.Tx) error {
+		open = nil
 		err := tx.Open(func(j *store.Job) error { open = append(open, j); return nil })
 		for i := len(open) - 1; i >= 0 && err == nil; i-- {
 			// What a command was told to stop is settled, for others wait, and no
@@ -214,11 +224,21 @@ func (e *engine) jobs(ctx context.Context) (open []*store.Job, err error) {
 				var pushing int64
 				if _, pushing, err = tx.CountOpen(j.ID); pushing == 0 {
 					open = slices.Delete(open, i, i+1)
+					continue
 				}
+			}
+			if j := open[i]; err == nil && e.store.Leases() && long(j) {
+				var o shared
+				o.free, o.hands, err = tx.BatchesLeft(j.ID, e.node)
+				o.helps = o.free > 0 && (j.State == store.Running || j.State == store.Paused)
+				others[j.ID] = o
 			}
 		}
 		return err
 	})
+	e.mu.Lock()
+	e.others = others
+	e.mu.Unlock()
 	return open, err
 }
 
@@ -232,7 +252,14 @@ func (e *engine) wanted(j *store.Job, left map[int64]bool) bool {
 	if _, ok := e.working[j.ID]; ok {
 		return false
 	}
-	return j.Owner == "" && !left[e.waits[j.ID]]
+	switch o := e.others[j.ID]; {
+	case j.Owner == "":
+		// What another node has in hand of it is waited for.
+		return !left[e.waits[j.ID]] && (o.hands == 0 || o.free > 0 && !j.State.Ended())
+	case j.Owner == e.node:
+		return false
+	}
+	return e.others[j.ID].helps
 }
 
 // doubt has rows made anew that may have been lost, the next time that ring is
@@ -301,7 +328,7 @@ func (e *engine) shift(ctx context.Context, id int64, queue string) (rest time.D
 		e.mu.Unlock()
 		e.poke()
 	}()
-	j, err := e.work(ctx, id, resetjob.Shift{Budget: shiftBudget, Leave: true,
+	j, err := e.work(ctx, id, resetjob.Shift{Budget: shiftBudget, Leave: true, Help: e.store.Leases(),
 		Begin: begin(queue == e.short())})
 	return e.judge(ctx, id, j, err)
 }
@@ -317,7 +344,14 @@ func (e *engine) judge(ctx context.Context, id int64, j *store.Job, err error) (
 	var shift *resetjob.ShiftError
 	var cut *resetjob.InterruptedError
 	var wait *resetjob.TurnError
+	var differs *resetjob.DiffersError
 	switch {
+	case err == nil && j == nil:
+		log.Debug("helped with the job")
+		return 0, false
+	case errors.As(err, &differs):
+		log.Warn(err.Error())
+		return differsRest, true
 	case err == nil:
 		log.Info("the job has ended", "name", j.Name, "state", string(j.State), "reason", j.Reason, "report", j.Report)
 		e.ended(ctx, j)
@@ -329,7 +363,7 @@ func (e *engine) judge(ctx context.Context, id int64, j *store.Job, err error) (
 		log.Debug("the shift is over", "reason", shift.Why, "until", shift.Until.UTC().Format(time.RFC3339))
 		// Snoozing for no time would wait until River polls.
 		rest = max(0, time.Until(shift.Until))
-		return rest, rest > 0
+		return rest, rest > 0 && !shift.Others // of others the database tells
 	case errors.As(err, &cut):
 		log.Info("the job was stopped", "left", cut.Left, "of", cut.Of)
 		return 0, false

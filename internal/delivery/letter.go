@@ -1,18 +1,15 @@
 package delivery
 
 import (
-	"bytes"
 	"embed"
 	"errors"
 	"fmt"
-	htmltemplate "html/template"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
-	"text/template"
 
 	"golang.org/x/text/language"
 )
@@ -32,6 +29,12 @@ type Letter struct {
 // Uncertain tells whether a value of the letter is.
 func (l Letter) Uncertain() bool { return l.PINUncertain || l.PasswordUncertain }
 
+func (l Letter) fields() fields {
+	return fields{"UserID": l.UserID, "FirstName": l.FirstName, "LastName": l.LastName, "PIN": l.PIN, "Password": l.Password,
+		"PINUncertain": l.PINUncertain, "PasswordUncertain": l.PasswordUncertain, "Uncertain": l.Uncertain(), "MustChange": l.MustChange,
+		"To": l.To, "Job": l.Job, "JobName": l.JobName}
+}
+
 // Notice is what the text of a mail about the end of a job may say.
 type Notice struct {
 	Job     int64
@@ -40,6 +43,10 @@ type Notice struct {
 	Counts  string // the last line of the report
 	Summary string // the report without the names of users
 	Report  string // its folder
+}
+
+func (n Notice) fields() fields {
+	return fields{"Job": n.Job, "JobName": n.JobName, "State": n.State, "Counts": n.Counts, "Summary": n.Summary, "Report": n.Report}
 }
 
 //go:embed templates
@@ -60,8 +67,8 @@ type texts struct {
 // text is a mail in one language. The first line of the plain one is its subject.
 type text struct {
 	tag   language.Tag
-	plain *template.Template
-	html  *htmltemplate.Template // nil: there is none
+	plain *template
+	html  *template // nil: there is none
 }
 
 // loadTexts reads the built-in templates, and those of a folder in their place.
@@ -95,11 +102,11 @@ func loadTexts(folder, most string) (*texts, error) {
 	return t, nil
 }
 
-func sample(kind string) any {
+func sample(kind string) fields {
 	if kind == noticeName {
-		return Notice{Job: 1, JobName: "sample", State: "done"}
+		return Notice{Job: 1, JobName: "sample", State: "done"}.fields()
 	}
-	return Letter{UserID: "jsmith", PIN: "1", Password: "2", PINUncertain: true, MustChange: true, To: "user"}
+	return Letter{UserID: "jsmith", PIN: "1", Password: "2", PINUncertain: true, MustChange: true, To: "user"}.fields()
 }
 
 func (t *texts) read(files fs.FS, where string) error {
@@ -122,7 +129,7 @@ func (t *texts) read(files fs.FS, where string) error {
 			}
 			continue
 		}
-		x, err := readText(files, where, e.Name(), lang)
+		x, err := readText(files, where, e.Name(), lang, sample(kind))
 		if err != nil {
 			return err
 		}
@@ -132,7 +139,7 @@ func (t *texts) read(files fs.FS, where string) error {
 	return nil
 }
 
-func readText(files fs.FS, where, name, lang string) (text, error) {
+func readText(files fs.FS, where, name, lang string, known fields) (text, error) {
 	x := text{}
 	var err error
 	if x.tag, err = language.Parse(lang); err != nil {
@@ -142,7 +149,7 @@ func readText(files fs.FS, where, name, lang string) (text, error) {
 	if err != nil {
 		return x, fmt.Errorf("reading the templates of mails: %w", err)
 	}
-	if x.plain, err = template.New(where + name).Option("missingkey=error").Parse(string(plain)); err != nil {
+	if x.plain, err = parseTemplate(where+name, string(plain), known, false); err != nil {
 		return x, fmt.Errorf("mail template: %w", err)
 	}
 	page := strings.TrimSuffix(name, "txt") + "html"
@@ -151,7 +158,7 @@ func readText(files fs.FS, where, name, lang string) (text, error) {
 		return x, nil
 	}
 	if err == nil {
-		x.html, err = htmltemplate.New(where + page).Option("missingkey=error").Parse(string(html))
+		x.html, err = parseTemplate(where+page, string(html), known, true)
 	}
 	if err != nil {
 		return x, fmt.Errorf("mail template: %w", err)
@@ -165,24 +172,16 @@ const subjectMark = "Subject:"
 var blanks = regexp.MustCompile(`\n{3,}`)
 
 // write fills the template.
-func (x text) write(data any) (Message, error) {
+func (x text) write(data fields) (Message, error) {
 	var m Message
-	var b bytes.Buffer
-	if err := x.plain.Execute(&b, data); err != nil {
-		return m, fmt.Errorf("mail template: %w", err)
-	}
-	subject, body, _ := strings.Cut(strings.ReplaceAll(b.String(), "\r\n", "\n"), "\n")
+	subject, body, _ := strings.Cut(strings.ReplaceAll(x.plain.fill(data), "\r\n", "\n"), "\n")
 	subject, ok := strings.CutPrefix(subject, subjectMark)
 	if m.Subject = strings.Join(strings.Fields(subject), " "); !ok || m.Subject == "" {
-		return m, fmt.Errorf("mail template %s: its first line must be %q and a subject", x.plain.Name(), subjectMark)
+		return m, fmt.Errorf("mail template %s: its first line must be %q and a subject", x.plain.name, subjectMark)
 	}
 	m.Text = blanks.ReplaceAllString(strings.TrimLeft(body, "\n"), "\n\n")
 	if x.html != nil {
-		b.Reset()
-		if err := x.html.Execute(&b, data); err != nil {
-			return m, fmt.Errorf("mail template: %w", err)
-		}
-		m.HTML = b.String()
+		m.HTML = x.html.fill(data)
 	}
 	return m, nil
 }
@@ -205,10 +204,12 @@ func (t *texts) in(kind, lang string) text {
 // Letter writes a mail with values in that language, or in the one that is
 // nearest to it.
 func (m *Mailer) Letter(l Letter, lang string) (Message, error) {
-	msg, err := m.texts.in(letterName, lang).write(l)
+	msg, err := m.texts.in(letterName, lang).write(l.fields())
 	msg.Secrets = []string{l.PIN, l.Password}
 	return msg, err
 }
 
 // Notice writes a mail about the end of a job.
-func (m *Mailer) Notice(n Notice) (Message, error) { return m.texts.in(noticeName, "").write(n) }
+func (m *Mailer) Notice(n Notice) (Message, error) {
+	return m.texts.in(noticeName, "").write(n.fields())
+}

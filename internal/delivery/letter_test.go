@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	gotemplate "text/template"
 
 	"github.com/dirpin/dirpin/config"
 	"github.com/dirpin/dirpin/internal/secret"
@@ -79,12 +80,22 @@ func TestTextsOfOnesOwn(t *testing.T) {
 		t.Errorf("%+v, %v", msg, err)
 	}
 	for want, files := range map[string]map[string]string{
-		"value.de.txt:1":               {"value.de.txt": "Subject: {{.PIN"},
-		"can't evaluate field Pin":     {"value.de.txt": "Subject: x\n{{.Pin}}"},
-		"first line must be":           {"value.de.txt": "Hello\n"},
-		"is no language":               {"value.german!.txt": "Subject: x\n"},
-		"a template is named":          {"pin.de.txt": "Subject: x\n"},
-		"value.de.html has no text of": {"value.de.html": "<p>x"},
+		"value.de.txt:1": {"value.de.txt": "Subject: {{.PIN"},
+		"value.de.txt:2:2: there is no field .Pin": {"value.de.txt": "Subject: x\n{{.Pin}}"},
+		"there is no field .Pn":                    {"value.de.txt": "Subject: x\n{{if not .PIN}}{{if eq .To \"user\"}}{{else}}{{.Pn}}{{end}}{{end}}"},
+		"there is no field .Counts":                {"value.de.txt": "Subject: x\n{{.Counts}}"},
+		"is not known in mails":                    {"value.de.txt": "Subject: x\n{{range .PIN}}{{end}}"},
+		"variables and | are not":                  {"value.de.txt": "Subject: x\n{{.PIN | not}}"},
+		"ne does not take 1 argument":              {"value.de.txt": "Subject: x\n{{if ne .PIN}}{{end}}"},
+		"takes no arguments":                       {"value.de.txt": "Subject: x\n{{.PIN .Password}}"},
+		"not known in mails, and":                  {"value.de.txt": "Subject: x\n{{define \"x\"}}y{{end}}"},
+		"function \"printf\" not defined":          {"value.de.txt": "Subject: x\n{{printf .PIN}}"},
+		"not inside of < >":                        {"value.de.txt": "Subject: x\n", "value.de.html": "<a href=\"{{.UserID}}\">"},
+		", a script or a style":                    {"value.de.txt": "Subject: x\n", "value.de.html": "<SCRIPT>x='{{.UserID}}'</script>"},
+		"first line must be":                       {"value.de.txt": "Hello\n"},
+		"is no language":                           {"value.german!.txt": "Subject: x\n"},
+		"a template is named":                      {"pin.de.txt": "Subject: x\n"},
+		"value.de.html has no text of":             {"value.de.html": "<p>x"},
 	} {
 		if _, err := texter(t, folder(files), "en"); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want %q: %v", want, err)
@@ -92,5 +103,31 @@ func TestTextsOfOnesOwn(t *testing.T) {
 	}
 	if _, err := texter(t, "/does/not/exist", "en"); err == nil {
 		t.Error("a folder that is not there is taken")
+	}
+}
+
+// What a template says is what Go's own would say.
+func TestTemplatesAreGos(t *testing.T) {
+	t.Parallel()
+	f := fields{"A": "text", "B": "", "Yes": true, "No": false, "N": int64(7), "Zero": int64(0)}
+	for _, text := range []string{
+		"{{.A}} {{.Yes}} {{.N}} {{/* nothing */}}{{- .A -}} x",
+		"{{if .A}}a{{else}}b{{end}}{{if .B}}a{{else}}b{{end}}{{if .N}}n{{end}}{{if .Zero}}z{{end}}{{if .No}}no{{else if .Yes}}yes{{end}}",
+		"{{and .A .B}}|{{and .A .N}}|{{or .B .A}}|{{or .B .No}}|{{or .B .A .N}}|{{and .Yes .A .B}}|{{not .A}}|{{not .B}}",
+		`{{if and (eq .A "text") (ne .A "other") (not .B)}}1{{end}}{{if eq .A "x" "text"}}2{{end}}{{if eq .N 7}}3{{end}}{{if or .B (and .Yes .No)}}4{{end}}{{if eq .Yes true}}5{{end}}`,
+		`{{"quoted"}}{{7}}{{true}}`,
+	} {
+		ours, err := parseTemplate("t", text, f, false)
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		var theirs strings.Builder
+		if err := gotemplate.Must(gotemplate.New("t").Parse(text)).Execute(&theirs, map[string]any(f)); err != nil {
+			t.Fatal(err)
+		}
+		if got := ours.fill(f); got != theirs.String() {
+			t.Errorf("%s: %q, Go says %q", text, got, theirs.String())
+		}
 	}
 }

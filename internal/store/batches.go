@@ -49,12 +49,6 @@ func (t *Tx) Fence(b Batch) error {
 	return err
 }
 
-// OtherWorkers returns how many processes beside that one have batches in hand.
-func (t *Tx) OtherWorkers(owner string) (n int, err error) {
-	err = t.row("SELECT count(DISTINCT owner) FROM batches WHERE owner <> '' AND owner <> ?", owner).Scan(&n)
-	return n, err
-}
-
 // EndBatch closes a batch if none of its items is left, else gives it back.
 func (t *Tx) EndBatch(b Batch) error {
 	_, err := t.exec(`UPDATE batches SET owner = '', state = CASE WHEN EXISTS

@@ -22,7 +22,7 @@ var migrations embed.FS
 // schemaVersion is the number of the newest migration. A new one has a higher
 // number: 6 was never used, and a database that has come this far would never
 // get it.
-const schemaVersion = 10
+const schemaVersion = 13
 
 // NewerError says that the database was written by a newer dirpin.
 type NewerError struct {

@@ -127,6 +127,9 @@ func (t *Tx) Owners() ([]Owner, error) {
 
 // RemoveOwner forgets a process that ends in order.
 func (t *Tx) RemoveOwner(owner string) error {
+	if _, err := t.exec("DELETE FROM pauses WHERE owner = ?", owner); err != nil {
+		return err
+	}
 	_, err := t.exec("DELETE FROM owners WHERE id = ?", owner)
 	return err
 }

@@ -28,6 +28,7 @@ type gate struct {
 	before time.Time     // paused until
 	reason string        // of the pause
 	trip   bool          // the breaker is open: the canary is its probe
+	others bool          // only because another node's is
 	proven bool          // open
 	canary chan struct{} // closed when the canary is back; nil: none is out
 
@@ -134,7 +135,7 @@ func (g *gate) leave(p pass, leg string, a Answer) (change string) {
 	g.failed, g.failedLeg, g.failedMany = 0, "", false
 	g.proven = g.proven || a.Class == Answered
 	if g.trip {
-		g.trip = false
+		g.trip, g.others = false, false
 		return "it answers again"
 	}
 	return ""
@@ -153,7 +154,7 @@ func (g *gate) count(leg string, now time.Time, message string) (change string) 
 	if !g.trip {
 		change = "it keeps failing: paused"
 	}
-	g.trip, g.proven = true, false
+	g.trip, g.others, g.proven = true, false, false
 	g.pause(now.Add(probeEvery), message)
 	return change
 }
@@ -161,6 +162,30 @@ func (g *gate) count(leg string, now time.Time, message string) (change string) 
 func (g *gate) pause(until time.Time, reason string) {
 	if until.After(g.before) {
 		g.before, g.reason = until, reason
+	}
+}
+
+// tripped returns until when the breaker is open by what was found out here.
+func (g *gate) tripped() (until time.Time, reason string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.trip || g.others {
+		return time.Time{}, ""
+	}
+	return g.before, g.reason
+}
+
+// follow opens the breaker because another node's is, or lets a probe out when
+// it is not any more.
+func (g *gate) follow(until time.Time, reason string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case until.IsZero() && g.others:
+		g.before, g.others = time.Time{}, false
+	case !until.IsZero() && (!g.trip || g.others):
+		g.trip, g.others, g.proven = true, true, false
+		g.pause(until, reason)
 	}
 }
 

@@ -63,12 +63,13 @@ func TestShare(t *testing.T) {
 	}
 	defer s.Close()
 	for _, x := range []struct {
-		nodes, slots int
-		rate         float64
-	}{{1, 8, 50}, {3, 2, 50.0 / 3}, {20, 1, 2.5}, {0, 8, 50}} {
-		s.Share(x.nodes)
+		part  Part
+		slots int
+		rate  float64
+	}{{Whole, 8, 50}, {Part{2, 3}, 2, 50.0 / 3}, {Part{7, 20}, 1, 2.5}, {Part{8, 20}, 0, 2.5}, {Part{}, 0, 50}, {Whole, 8, 50}} {
+		s.Share(x.part)
 		if got := float64(s.rate.Limit()); got < x.rate-0.01 || got > x.rate+0.01 || s.slots.size != x.slots {
-			t.Errorf("%d nodes: rate %g, %d slots", x.nodes, got, s.slots.size)
+			t.Errorf("%+v: rate %g, %d slots", x.part, got, s.slots.size)
 		}
 	}
 }

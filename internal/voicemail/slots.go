@@ -63,6 +63,15 @@ func (s *Slots) serve() {
 	}
 }
 
+// Shrink is Resize where there are more than that, and tells whether no more
+// are taken.
+func (s *Slots) Shrink(size int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.size = min(s.size, size)
+	return s.taken <= size
+}
+
 // Resize changes how many there are.
 func (s *Slots) Resize(size int) {
 	s.mu.Lock()
@@ -97,5 +106,8 @@ func (s *Slots) join(n int) {
 func (s *Slots) Ahead() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.size == 0 {
+		return 0
+	}
 	return max(1, 2*s.size/max(1, s.jobs))
 }
