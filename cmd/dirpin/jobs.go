@@ -196,7 +196,7 @@ func runJobsRelease(ctx context.Context, a *app, _ *session, env *resetjob.Env, 
 		fmt.Fprintf(a.err, "Job %d is released and starts at %s.\n", id, stamp(j.Due))
 		return nil
 	}
-	fmt.Fprintf(a.err, "Job %d is released; it goes on with: %s\n", id, goOn(j))
+	fmt.Fprintf(a.err, "Job %d is released; the service goes on with it, or, where none runs: %s\n", id, goOn(j))
 	return nil
 }
 
