@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 
 	"github.com/dirpin/dirpin/internal/strictyaml"
@@ -12,9 +13,12 @@ import (
 // Load reads the configuration file. The error of a faulty file is a
 // strictyaml.Faults with all that is wrong; warnings are in the Config.
 func Load(path string) (*Config, error) {
-	data, err := readFile(path)
+	data, fi, err := readFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read the configuration: %w", err)
+	}
+	if err := checkWriters(fi); err != nil {
+		return nil, fmt.Errorf("read the configuration %s: %w", path, err)
 	}
 	cfg, faults := Parse(path, data)
 	if err := faults.Err(); err != nil {
@@ -56,23 +60,23 @@ func folder(path string) string {
 
 var errNoFile = errors.New("it is not a regular file")
 
-// readFile reads a regular file of bounded size that not anyone can change, and
-// never waits for a pipe.
-func readFile(path string) ([]byte, error) {
+// readFile reads a regular file of bounded size, and never waits for a pipe.
+func readFile(path string) ([]byte, os.FileInfo, error) {
 	f, err := openNow(path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer f.Close()
 	fi, err := f.Stat()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if !fi.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: %w", path, errNoFile)
+		return nil, nil, fmt.Errorf("%s: %w", path, errNoFile)
 	}
-	if err := checkWriters(f, fi); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+	data, err := io.ReadAll(io.LimitReader(f, strictyaml.MaxSize+1))
+	if err != nil {
+		return nil, nil, err
 	}
-	return io.ReadAll(io.LimitReader(f, strictyaml.MaxSize+1))
+	return data, fi, nil
 }

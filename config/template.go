@@ -26,11 +26,6 @@ func Template(stateDir string, directory *Directory) []byte {
 		"{jobs}", below("jobs"),
 		"{lists}", below("lists"),
 		"{reports}", below("reports"),
-		"{ca}", yamlText(examplePath("ca.pem")),
-		"{bind_password}", yamlText(examplePath("bind.pw")),
-		"{signers}", yamlText(examplePath("allowed_signers")),
-		"{webhook_key}", yamlText(examplePath("webhook.key")),
-		"{command}", yamlText(exampleCommand),
 		"{owners}", "["+strings.Join(owners, ", ")+"]",
 	).Replace(text))
 }
@@ -105,8 +100,8 @@ const template = `# The configuration of dirpin. "dirpin check" says what is wro
 # example where the text says so. A path is absolute, or meant from the folder
 # of this file. Durations take s, m, h and d, such as 90s or 1h30m; 0 is never.
 #
-# A secret is {file: PATH}, {env: NAME}, {credential: NAME} (systemd,
-# DPAPI) or {sealed: …} (made by "dirpin seal"); a plain text works and is warned about.
+# A secret is {file: PATH}, {env: NAME}, {credential: NAME} (systemd) or
+# {sealed: …} (made by "dirpin seal"); a plain text works and is warned about.
 
 version: 1
 
@@ -121,7 +116,7 @@ state_dir: {state_dir}
 #key_file: {key}
 
 # debug, info, warn or error; as text, json or journald; to a file where "file"
-# names one, else to stderr (of a Windows service: the Event Log).
+# names one, else to stderr.
 #log: {level: info, format: text}
 
 # The folders that job files are dropped into: a list, one a team.
@@ -135,11 +130,11 @@ watch:
     #reports: {reports}
     # A file is complete when it has not changed for this long.
     #settle: 1s
-    # Who may drop files: accounts, %groups; on Windows CORP\alice, CORP\group.
+    # Who may drop files: accounts, %groups.
     #owners: {owners}
     # When set, only files with a signature by one of these (ssh-keygen -Y sign
     # -n dirpin) are taken. An example:
-    #signers: {signers}
+    #signers: /etc/dirpin/allowed_signers
     # owner: the file's owner must be one of owners. share: whoever can write to
     # the folder, which network file systems without signers need.
     #trust: owner
@@ -160,8 +155,8 @@ watch:
 #    start_tls: false
     # Sends the password in clear over ldap://. Leave it alone.
 #    insecure_plaintext: false
-#    ca_file: {ca}
-#    bind: {dn: "cn=sync,dc=example,dc=com", password: {file: {bind_password}}}
+#    ca_file: /etc/dirpin/ca.pem
+#    bind: {dn: "cn=sync,dc=example,dc=com", password: {file: /etc/dirpin/bind.pw}}
 #    base: dc=example,dc=com
     # Left out, the default of the directory's kind; for Active Directory
     # (&(objectCategory=person)(objectClass=user)).
@@ -203,7 +198,7 @@ watch:
     # unity, http, exec, stream, or none (these users need no mailbox).
 #    type: unity
 #    url: https://cuc.example.com
-#    ca_file: {ca}
+#    ca_file: /etc/dirpin/ca.pem
 #    user: admin
 #    password: {credential: cuc}
 #    for: {match: all, where: [{field: department, op: is exactly, text: "12, 14"}]}
@@ -220,7 +215,7 @@ watch:
 #    hours: {cron: "0 20 * * 1-5", for: 8h, timezone: Europe/Berlin}
 #  - name: phones
 #    type: exec
-#    command: [{command}, --site, hq]
+#    command: [/usr/libexec/push-pin, --site, hq]
 
 # first, all or any, where a user matches several.
 #voicemail_mode: first
@@ -255,7 +250,7 @@ watch:
 # of your own; language, of those whose own is not known.
 
 # Told when a job has ended. An example:
-#webhook: {url: "https://chat.example.com/dirpin", secret: {file: {webhook_key}}}
+#webhook: {url: "https://chat.example.com/dirpin", secret: {file: /etc/dirpin/webhook.key}}
 
 # Metrics (for whoever has the token in metrics.token), health; off when left out.
 # An example:

@@ -207,7 +207,7 @@ func (x *examination) entries(ctx context.Context, c *Client) {
 	x.fields(c, v)
 	for _, e := range v.sample {
 		p := e.Person
-		x.say(Fine, "for example: %s = %s, department %q, mail %q, telephone %q, manager %q, %s: %s", p.UserID, strings.Join(strings.Fields(p.FirstName+" "+p.MiddleName+" "+p.LastName), " "),
+		x.say(Fine, "for example: %s = %s %s %s, department %q, mail %q, telephone %q, manager %q, %s: %s", p.UserID, p.FirstName, p.MiddleName, p.LastName,
 			p.Department(), p.Mail, p.Telephone, p.ManagerDN, p.Status, p.DN)
 	}
 }

@@ -158,12 +158,13 @@ func (o *Owner) Close() error {
 	return errors.Join(err, o.unlock())
 }
 
-// unlock takes the lock away.
+// unlock takes the lock away. The file goes while it is locked: nobody can be
+// waiting for it, since nobody waits for these locks.
 func (o *Owner) unlock() error {
 	if o.lock == nil {
 		return nil
 	}
-	return removeLocked(o.lock)
+	return errors.Join(os.Remove(o.lock.Path()), o.lock.Close())
 }
 
 // lockPath returns "" where there are no locks.
@@ -205,7 +206,11 @@ func locked(s *store.Store, owner string) (life, error) {
 	if !free {
 		return living, nil
 	}
-	return dead, removeLocked(l)
+	err = os.Remove(path)
+	if errors.Is(err, fs.ErrNotExist) { // somebody else has found out at the same moment
+		err = nil
+	}
+	return dead, errors.Join(err, l.Close())
 }
 
 // cutReason is shown for a job whose process died.

@@ -1,8 +1,8 @@
-//go:build !linux && !windows
+//go:build !linux
 
 package main
 
 import "github.com/spf13/cobra"
 
-// serviceCommands are there where systemd or Windows may be.
+// serviceCommands are there where systemd may be.
 func serviceCommands(*app) []*cobra.Command { return nil }

@@ -35,6 +35,3 @@ func freeSpace(path string) (int64, bool) {
 	}
 	return int64(free), true
 }
-
-// syncFolder does nothing: Windows has no such call.
-func syncFolder(string) error { return nil }
