@@ -34,10 +34,9 @@ func (d *decoder) config(root *strictyaml.Node) *Config {
 	d.watches(m.Get("watch"), cfg)
 	d.agreements(m.Get("agreements"), cfg)
 	d.voicemails(m.Get("voicemail"), cfg)
-	if mode := m.Get("voicemail_mode"); d.enum(mode, &cfg.VoicemailMode, "first", "all", "any") && cfg.VoicemailMode != "first" {
-		d.Fault(mode, "voicemail_mode: %s comes with a later release: a user goes to the first entry whose for matches, and to no other", cfg.VoicemailMode)
-	}
+	d.enum(m.Get("voicemail_mode"), &cfg.VoicemailMode, "first", "all", "any")
 	d.unreachable(m.Get("voicemail"), cfg)
+	d.several(m.Get("voicemail_mode"), m.Get("voicemail"), cfg)
 	d.duration(m.Get("recover_within"), &cfg.RecoverWithin)
 	d.duration(m.Get("retry_within"), &cfg.RetryWithin)
 	d.duration(m.Get("late"), &cfg.Late)

@@ -32,6 +32,32 @@ func (d *decoder) unreachable(n *strictyaml.Node, cfg *Config) {
 	}
 }
 
+// several warns of what makes little sense where a user may go to more than one
+// system.
+func (d *decoder) several(mode, n *strictyaml.Node, cfg *Config) {
+	if cfg.VoicemailMode == "first" || n == nil || n.Kind != strictyaml.Sequence || len(n.Items) != len(cfg.Voicemail) {
+		return
+	}
+	if len(cfg.Voicemail) < 2 {
+		d.Warn(mode, "voicemail_mode: %s: there is one entry: nobody has several systems", cfg.VoicemailMode)
+	}
+	urls, hours := make(map[string]string), (*Voicemail)(nil)
+	for i := range cfg.Voicemail {
+		v := &cfg.Voicemail[i]
+		if former, ok := urls[v.URL]; ok && v.URL != "" {
+			d.Warn(n.Items[i], "url: the same as that of %s: users whom both match are sent there twice, and the second time the PIN may be refused as used before", former)
+		}
+		urls[v.URL] = v.Name
+		if cfg.VoicemailMode != "all" || v.Hours == nil {
+			continue
+		}
+		if hours != nil && *hours.Hours != *v.Hours {
+			d.Warn(n.Items[i], "hours: not those of %s: users whom both match are pushed only while both are open", hours.Name)
+		}
+		hours = v
+	}
+}
+
 func hasKey(n *strictyaml.Node, key string) bool {
 	return slices.ContainsFunc(n.Pairs, func(p strictyaml.Pair) bool { return p.Key.Text == key })
 }

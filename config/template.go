@@ -217,7 +217,8 @@ watch:
 #    type: exec
 #    command: [/usr/libexec/push-pin, --site, hq]
 
-# first, all or any, where a user matches several.
+# Where a user matches several: first, to the first alone; all, to all, and the
+# PIN is committed when all have accepted it; any, when one has.
 #voicemail_mode: first
 
 # An interrupted push that is older is not repeated: it ends uncertain.

@@ -51,13 +51,19 @@ func (r *runner) apply(g *group) {
 			w.system.Recorded()
 		}
 	}
+	var held []*work
 	for _, w := range g.again {
-		w.cut = false
-		r.ready = append(r.ready, w)
+		if w.cut = false; w.held {
+			held = append(held, w)
+		} else {
+			r.ready = append(r.ready, w)
+		}
 	}
+	r.ready = append(held, r.ready...) // who has begun comes first
 	for _, w := range g.launch {
 		r.push(w)
 	}
+	r.owe(g)
 	r.tally(g)
 	r.answering()
 	r.report()
@@ -103,35 +109,61 @@ func (r *runner) tally(g *group) {
 		r.end = ending{code: outcome.Cancelled, state: g.state, text: "the job was moved to " + string(g.state)}
 		return
 	}
+	for _, w := range g.settled {
+		r.count(w)
+	}
 	for _, w := range g.finished {
 		r.learn(w)
 	}
+	noBox := r.withoutMailboxes()
 	switch {
 	case r.stopping():
 	case r.limit > 0 && g.total >= r.limit:
 		r.end = ending{code: outcome.MaxFailures, state: store.Stopped, text: fmt.Sprintf("%d users failed, and max_failures is %d", g.total, r.limit)}
-	case r.accepted == 0 && r.noBox >= noBoxAllowed && !r.job.Lets(guardNoMailbox, r.noBox):
+	case noBox >= noBoxAllowed && !r.job.Lets(guardNoMailbox, noBox):
 		r.end = ending{code: outcome.Held, state: store.Held, text: guardNoMailbox}
 	}
 }
 
-// learn notes what a finished item says about its voicemail system. Directories
-// stop no job.
-func (r *runner) learn(w *work) {
-	if w.outcome != nil && w.outcome.Denied && w.system != nil && !w.system.Directory() {
-		r.end = deniedEnding(w.system)
+// count counts what a voicemail system has said of one user.
+func (r *runner) count(w *work) {
+	if w.kept != nil || w.outcome == nil || w.system == nil || w.system.Directory() {
+		return
 	}
+	switch l := r.lanes[w.system]; w.outcome.Code {
+	case outcome.OK:
+		l.accepted++
+	case outcome.NoMailbox, outcome.NoMailboxCommitted:
+		l.noBox++
+	}
+}
+
+// withoutMailboxes returns for how many users a system has said that they have
+// no mailbox, which has accepted none yet.
+func (r *runner) withoutMailboxes() (most int64) {
+	for _, l := range r.lanes {
+		if l.accepted == 0 {
+			most = max(most, l.noBox)
+		}
+	}
+	return most
+}
+
+// learn stops the job where a voicemail system denies us, unless others would
+// do. Directories stop no job.
+func (r *runner) learn(w *work) {
 	for _, v := range w.vs {
 		switch {
-		case v.system == nil || v.system.Directory():
-		case v.code == outcome.VoicemailDenied && !r.stopping():
+		case v.system == nil || v.system.Directory() || r.stopping():
+		case v.code == outcome.VoicemailDenied:
 			r.end = deniedEnding(v.system)
-		case w.outcome == nil:
-		case v.code == outcome.OK:
-			r.accepted++
-		case v.code == outcome.NoMailbox, v.code == outcome.NoMailboxCommitted:
-			r.noBox++
 		}
+	}
+	if w.outcome == nil || !w.outcome.Denied || w.system == nil || w.system.Directory() || r.stopping() {
+		return
+	}
+	if v := find(w.vs, store.PIN); v == nil || v.mode != voicemail.Any {
+		r.end = deniedEnding(w.system)
 	}
 }
 

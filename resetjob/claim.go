@@ -28,21 +28,22 @@ func (g *group) claim(tx *store.Tx, w *work) error {
 		return err
 	}
 	if s == nil {
-		return g.finish(tx, w)
+		return g.finishUnsent(tx, w)
 	}
 	w.user, w.since = s.User, map[string]store.Changed{store.PIN: s.PIN, store.Password: s.Password}
 	v := w.next()
 	if v == nil {
-		if err := tx.Free(w.item.UserRef, ""); err != nil {
-			return err
+		if !w.held {
+			if err := tx.FreeFor(&store.Journalled{UserRef: w.item.UserRef, Job: r.job.ID, Seq: w.item.Seq, Before: s.Before}); err != nil {
+				return err
+			}
 		}
-		return g.finish(tx, w)
+		return g.finishUnsent(tx, w)
 	}
-	if !r.room(v.system) || r.lanes[v.system].ahead+g.ahead[v.system] >= r.lanes[v.system].slots.Ahead() {
-		w.system = v.system
+	if !g.choose(w, v) {
 		return errFull
 	}
-	if err := g.journal(tx, w, v); err != nil {
+	if err := g.journal(tx, w, v, s.Before); err != nil {
 		return err
 	}
 	g.ahead[v.system]++
@@ -56,16 +57,39 @@ func (w *work) askOvertaken(tx *store.Tx) error {
 	w.overtaken = false
 	for i := range w.legs {
 		l := &w.legs[i]
-		if !l.todo() || !l.lost() {
+		if !l.todo() || w.held { // nothing comes between
 			continue
 		}
-		id, err := tx.LastSent(w.item.UserRef)
-		if err != nil {
-			return fmt.Errorf("asking what was sent to %s last: %w", w.item.UserID, err)
+		if l.lost() {
+			id, err := tx.LastSent(w.item.UserRef, l.System)
+			if err != nil {
+				return fmt.Errorf("asking what was sent to %s last: %w", w.item.UserID, err)
+			}
+			w.overtaken = w.overtaken || id != l.RequestID
 		}
-		w.overtaken = w.overtaken || id != l.RequestID
+		for n := range l.parts {
+			if err := w.askPartOvertaken(tx, &l.parts[n]); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
+}
+
+// askPartOvertaken asks it of what an earlier job has sent to one of several
+// systems, and keeps that for this item.
+func (w *work) askPartOvertaken(tx *store.Tx, p *part) error {
+	if !p.accepted() && !p.lost() {
+		return nil
+	}
+	id, err := tx.LastSent(w.item.UserRef, p.System)
+	if err != nil {
+		return fmt.Errorf("asking what was sent to %s last at %s: %w", w.item.UserID, p.System, err)
+	}
+	if p.overtaken = id != p.RequestID; p.overtaken {
+		return nil
+	}
+	return tx.TakeSent(w.item.UserRef, p.RequestID, w.job, w.item.Seq)
 }
 
 // decide judges the legs that are still to be done, as they were judged when
@@ -86,7 +110,7 @@ func (r *runner) decide(tx *store.Tx, w *work, s *store.Subject, history map[str
 	}
 	for i := range w.legs {
 		// A value that may have been sent already is not judged again.
-		if l := &w.legs[i]; l.todo() && !l.lost() {
+		if l := &w.legs[i]; l.todo() && !l.sent() {
 			e.given[l.Kind], e.history[l.Kind] = l.value, history[l.Kind][w.item.UserRef]
 		} else {
 			e.sent[l.Kind] = true
@@ -111,6 +135,9 @@ func (r *runner) decide(tx *store.Tx, w *work, s *store.Subject, history map[str
 func (r *runner) sinceThen(w *work, l *leg, v verdict, s *store.Subject) verdict {
 	uncertain := func(why string) verdict {
 		return verdict{kind: l.Kind, result: outcome.Failed, code: uncertainCode(l.Kind), detail: "an answer was lost, and the request is not sent again: " + why}
+	}
+	if l.todo() && (v.several != nil || len(l.parts) > 0) {
+		return r.severalSince(w, l, v, s)
 	}
 	switch by := s.Of(l.Kind).Job; {
 	case !l.todo(): // decided when the job opened, or done
@@ -194,6 +221,8 @@ func (w *work) all(result outcome.Result, code outcome.Code, detail string) []ve
 		switch {
 		case !l.todo():
 			v.result, v.code, v.detail = l.Result, l.Code, ""
+		case len(l.parts) > 0:
+			v = l.broken(v)
 		case l.doubtful():
 			v.result, v.code = outcome.Failed, uncertainCode(l.Kind)
 		}
@@ -215,21 +244,31 @@ func (w *work) next() *verdict {
 
 // journal claims the user and keeps what is about to be sent. The legs of
 // which it is decided that they are left alone have their result from here on.
-func (g *group) journal(tx *store.Tx, w *work, v *verdict) error {
+func (g *group) journal(tx *store.Tx, w *work, v *verdict, before store.SentBefore) error {
 	r := g.r
 	l := w.of(v.kind)
 	j := &store.Journalled{UserRef: w.item.UserRef, Job: r.job.ID, Seq: w.item.Seq, Kind: v.kind, System: v.system.Name(),
-		EntryKey: w.user.Key, RequestID: l.RequestID, Attempts: l.Attempts, Lost: l.Lost}
-	if l.lost() {
-		body, err := r.key.OpenValue(legContext("body", r.job.ID, w.item.Seq), l.Body)
+		EntryKey: w.user.Key, RequestID: l.RequestID, Attempts: l.Attempts, Lost: l.Lost, Before: before}
+	again, body, note := l.lost(), l.Body, l.Note
+	if w.part = nil; v.several != nil || len(l.parts) > 0 {
+		w.part = r.begin(l, v.system.Name())
+		if p := w.part; p.lost() && p.Body != nil {
+			again, body, note = true, p.Body, p.Note
+			j.RequestID, j.Attempts, j.Lost = p.RequestID, p.Attempts, p.Lost
+		} else {
+			j.RequestID = "" // that of the leg is another system's
+		}
+	}
+	if again {
+		opened, err := r.key.OpenValue(legContext("body", r.job.ID, w.item.Seq), body)
 		if err == nil {
-			w.attempt, err = voicemail.NewAttempt(body)
+			w.attempt, err = voicemail.NewAttempt(opened)
 		}
 		if err != nil {
 			return fmt.Errorf("opening the request of item %d: %w", w.item.Seq, err)
 		}
-		j.Body, j.Note = l.Body, l.Note
-		if w.attempt.Note, err = voicemail.ParseNote(l.Note); err != nil {
+		j.Body, j.Note = body, note
+		if w.attempt.Note, err = voicemail.ParseNote(note); err != nil {
 			return fmt.Errorf("item %d: %w", w.item.Seq, err)
 		}
 	} else {
@@ -258,7 +297,7 @@ func (g *group) journal(tx *store.Tx, w *work, v *verdict) error {
 		return err
 	}
 	w.sent, w.leg, w.system, w.asking = j, l, v.system, ""
-	w.prior = voicemail.History{Attempts: l.Attempts, Lost: l.Lost}
+	w.prior = voicemail.History{Attempts: j.Attempts, Lost: j.Lost}
 	for i := range w.vs {
 		if other := &w.vs[i]; !other.todo() && w.of(other.kind).todo() {
 			if err := g.endLeg(tx, w, other); err != nil {
@@ -284,6 +323,9 @@ func (g *group) resume(tx *store.Tx, w *work) error {
 	if w.vs, err = r.decide(tx, w, s, g.history); err != nil {
 		return err
 	}
+	if v := find(w.vs, j.Kind); v != nil && v.several != nil || len(w.leg.parts) > 0 {
+		w.part = r.begin(w.leg, j.System)
+	}
 	why, ask := r.notAgain(tx, w, s)
 	w.asking = ""
 	if ask && w.system.KeepsNotes() {
@@ -300,11 +342,18 @@ func (g *group) resume(tx *store.Tx, w *work) error {
 // left, and claims its item as if nothing had been. Where the job has ended
 // since, the item is not run.
 func (g *group) unsend(tx *store.Tx, w *work) error {
-	if err := tx.Unjournal(w.item.Sent); err != nil {
+	giveBack := tx.Unjournal
+	if w.held {
+		giveBack = tx.HoldUnsent
+	}
+	if err := giveBack(w.item.Sent); err != nil {
 		return err
 	}
 	w.of(w.item.Sent.Kind).RequestID = w.item.Sent.RequestID
 	g.back = append(g.back, w)
+	if w.held {
+		return g.claimed(w, g.claim(tx, w))
+	}
 	if g.r.cutOnly { // it waits as the others do
 		g.left = append(g.left, w)
 		return nil
@@ -342,7 +391,7 @@ func (r *runner) notAgain(tx *store.Tx, w *work, s *store.Subject) (why string, 
 		return "the user is protected now", false
 	case r.judge.scope != nil && !r.judge.scope.Match(&s.User):
 		return "the watch folder does not cover the user any more", false
-	case v.system == nil || v.system.Name() != j.System:
+	case !v.goesTo(j.System):
 		return "the user now belongs to another voicemail system", false
 	case r.later(s.Of(j.Kind).Job):
 		return fmt.Sprintf("job %d has changed it since", s.Of(j.Kind).Job), false

@@ -146,8 +146,7 @@ func (e *Env) Summary(ctx context.Context, id int64) (*Summary, error) {
 		if err != nil {
 			return err
 		}
-		codes, err := tx.CodeCounts(id)
-		s = summaryOf(j, codes)
+		s, err = readSummary(tx, j)
 		return err
 	})
 	return &s, err

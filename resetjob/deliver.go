@@ -413,11 +413,10 @@ func (d *deliverer) call(ctx context.Context, m *store.Deliverable) error {
 	}
 	e := Event{Type: "job.ended", Timestamp: d.job.Ended.UTC()}
 	err := d.env.Store.Read(context.Background(), func(tx *store.Tx) error {
-		codes, err := tx.CodeCounts(d.job.ID)
-		if err != nil {
+		var err error
+		if e.Data.Summary, err = readSummary(tx, d.job); err != nil {
 			return err
 		}
-		e.Data.Summary = summaryOf(d.job, codes)
 		s, err := tx.Deliveries(d.job.ID)
 		e.Data.Delivery.Sent, e.Data.Delivery.Waiting, e.Data.Delivery.Refused = s.Sent, s.Waiting, s.Refused
 		return err

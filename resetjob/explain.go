@@ -9,6 +9,7 @@ import (
 	"github.com/dirpin/dirpin/internal/outcome"
 	"github.com/dirpin/dirpin/internal/store"
 	"github.com/dirpin/dirpin/internal/user"
+	"github.com/dirpin/dirpin/internal/voicemail"
 )
 
 // Explanation is why a job selects a user or not, and what would happen.
@@ -88,13 +89,24 @@ func (x *Explanation) add(p *Planned, s *Submission) {
 		case outcome.OK:
 			text := "The " + l.what + " would be reset"
 			if l.what == "PIN" && p.System != "" {
-				text += ", after voicemail system " + p.System + " accepted it"
+				text += waitsFor(p)
 			}
 			x.Lines = append(x.Lines, text+".")
 		default:
 			x.Lines = append(x.Lines, fmt.Sprintf("The %s would not be changed: %s. %s", l.what, l.code, meaning(l.code)))
 		}
 	}
+}
+
+// waitsFor says what a PIN waits for.
+func waitsFor(p *Planned) string {
+	switch p.Mode {
+	case voicemail.All:
+		return ", after all of the voicemail systems " + p.System + " accepted it"
+	case voicemail.Any:
+		return ", as soon as one of the voicemail systems " + p.System + " accepted it"
+	}
+	return ", after voicemail system " + p.System + " accepted it"
 }
 
 func meaning(c outcome.Code) string {

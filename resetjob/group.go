@@ -182,11 +182,13 @@ func (r *runner) gather() *group {
 		case w.ready.After(now):
 		case len(g.claims) == most:
 			return g
-		case w.system == nil || r.lanes[w.system].gaveUp:
+		case w.system == nil || w.way(func(s *voicemail.System) bool { return r.lanes[s].gaveUp }) != nil:
 			g.claims = append(g.claims, w)
-		case left[w.system] > 0:
-			left[w.system]--
-			g.claims = append(g.claims, w)
+		default:
+			if s := w.way(func(s *voicemail.System) bool { return left[s] > 0 && r.mayBegin(w, s) }); s != nil {
+				left[s]--
+				g.claims = append(g.claims, w)
+			}
 		}
 	}
 	return g
@@ -293,10 +295,14 @@ func (g *group) fence(tx *store.Tx) error {
 
 // settle writes what became of a push.
 func (g *group) settle(tx *store.Tx, w *work) error {
-	w.ended, w.done = nil, false
+	w.ended, w.done, w.early = nil, false, nil
 	if w.kept != nil {
 		w.sent.Attempts, w.sent.Lost = w.outcome.Attempts, w.outcome.Lost
-		if w.outcome.Lost == 0 {
+		switch {
+		case w.outcome.Lost > 0:
+		case w.held:
+			return tx.HoldUnsent(w.sent)
+		default:
 			return tx.Unjournal(w.sent)
 		}
 		// It may have left: it stays journalled, with what is known of it.
@@ -331,7 +337,7 @@ func (g *group) claimAll(tx *store.Tx) error {
 		return err
 	}
 	for _, w := range g.claims {
-		if w.cut {
+		if w.cut || w.held {
 			if err := g.claimOne(tx, w); err != nil {
 				return err
 			}
@@ -341,7 +347,7 @@ func (g *group) claimAll(tx *store.Tx) error {
 		return nil // as many have failed as may: nobody else is sent
 	}
 	for _, w := range g.claims {
-		if !w.cut {
+		if !w.cut && !w.held {
 			if err := g.claimOne(tx, w); err != nil {
 				return err
 			}
@@ -392,7 +398,9 @@ func (g *group) read(tx *store.Tx) error {
 
 func (g *group) claimOne(tx *store.Tx, w *work) error {
 	// A transaction that failed has left its traces here.
-	w.ended, w.done, w.sent, w.leg, w.outcome, w.system = nil, false, nil, nil, nil, nil
+	w.ended, w.done, w.early = nil, false, nil
+	w.sent, w.leg, w.part, w.outcome, w.system, w.ways = nil, nil, nil, nil, nil, nil
+	w.every = false
 	if w.cut && w.unsent() {
 		return g.unsend(tx, w)
 	}

@@ -58,6 +58,12 @@ type verdict struct {
 	code   outcome.Code
 	detail string
 	system *voicemail.System // that a PIN is for; nil: none is configured
+
+	// Of a PIN whose user has several systems.
+	mode    voicemail.Mode
+	several []*voicemail.System // all of them; nil: there is one
+	open    []*voicemail.System // that are still to be asked
+	shares  []store.Part        // those that ended without being asked
 }
 
 func (v *verdict) todo() bool { return v.code == "" }
@@ -214,14 +220,21 @@ func (j *judge) route(v *verdict, u *user.User) {
 	if v.kind == store.Password {
 		return // leave has said so
 	}
-	system, err := j.router.Route(u)
+	systems, err := j.router.Route(u)
 	switch {
 	case errors.Is(err, voicemail.ErrNoSystems): // a PIN is then committed at once
 	case err != nil:
 		v.result, v.code = outcome.Failed, outcome.NoVoicemail
 	default:
-		v.system = system
+		if v.system = systems[0]; len(systems) > 1 {
+			v.mode, v.several = j.router.Mode, systems
+		}
 	}
+}
+
+// goesTo tells whether the user of a leg belongs to the system of that name.
+func (v *verdict) goesTo(system string) bool {
+	return v.system != nil && v.system.Name() == system || has(v.several, system)
 }
 
 // combine makes an item's result of those of its legs: failed before not run

@@ -15,9 +15,13 @@ import (
 type lane struct {
 	slots  *voicemail.Slots // those that are on the wire, of all jobs
 	ahead  int              // journalled and without an answer, those that rest among them
+	owed   int              // users whom another system has been sent, and that this one is to be asked about
 	paused time.Time        // until
 	since  time.Time        // when it began to be paused; zero: it is not
 	gaveUp bool             // it was paused for longer than pause_max
+
+	accepted int64 // by it, since this run began
+	noBox    int64
 
 	system *voicemail.System
 	asked  time.Time // when it was asked last whether its hours are now
@@ -40,11 +44,21 @@ func (l *lane) shut(now time.Time) bool {
 func (r *runner) outOfHours(full []*work) {
 	now := time.Now()
 	for _, w := range full {
-		if l := r.lanes[w.system]; l.shut(now) && !l.wanted {
-			l.wanted = true
-			r.setPause(fmt.Sprintf("%s is pushed to in its hours only, which begin %s", l.system.Name(), l.opens.UTC().Format(time.RFC3339)))
-		}
+		w.way(func(s *voicemail.System) bool {
+			if l := r.lanes[s]; l.shut(now) && !l.wanted {
+				l.wanted = true
+				r.setPause(fmt.Sprintf("%s is pushed to in its hours only, which begin %s", l.system.Name(), l.opens.UTC().Format(time.RFC3339)))
+			}
+			return false
+		})
 	}
+}
+
+// open tells whether the system takes anything at the moment.
+func (r *runner) open(s *voicemail.System) bool {
+	l := r.lanes[s]
+	now := time.Now()
+	return l == nil || l.gaveUp || !l.paused.After(now) && !l.shut(now)
 }
 
 // room tells whether one more may be journalled ahead of the wire: twice the
@@ -143,7 +157,9 @@ func (r *runner) keep(w *work) {
 	w.kept, w.outcome = nil, nil
 	if unsent {
 		r.landed(w)
-		w.leg.RequestID = w.sent.RequestID
+		if w.part == nil {
+			w.leg.RequestID = w.sent.RequestID
+		}
 		w.sent, w.prior = nil, voicemail.History{}
 		r.ready = append(r.ready, w)
 		return
@@ -187,7 +203,7 @@ func (r *runner) again() {
 		l.gaveUp = true
 		r.note(fmt.Sprintf("%s is given up: it was paused for longer than pause_max (%s)", s.Name(), most))
 		for _, w := range r.ready {
-			if w.system == s {
+			if w.way(func(way *voicemail.System) bool { return way == s }) != nil {
 				w.ready = time.Time{}
 			}
 		}

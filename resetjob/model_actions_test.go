@@ -302,7 +302,7 @@ func (w *world) refusals(rt *rapid.T) {
 	}
 	var hired []*person // more than the concurrency may overshoot
 	for c := 'a'; c <= 'h' && len(w.people)+len(hired) < 5; c++ {
-		p := &person{alias: "user" + string(c), box: newMailbox(true)}
+		p := w.hire(&person{alias: "user" + string(c)})
 		if !slices.ContainsFunc(w.people, func(q *person) bool { return q.alias == p.alias || q.born == p.alias }) {
 			w.insertPerson(p)
 			hired = append(hired, p)

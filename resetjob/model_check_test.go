@@ -16,10 +16,11 @@ func (w *world) check() {
 	s := w.look()
 	w.checkCounts(s)
 	w.checkLegs(s)
+	w.checkParts(s)
 	w.checkCredentials(s)
 	ahead := make(map[[2]string]int)
 	for _, j := range s.journal {
-		if j.until == 0 && j.owner != "" && !w.owed[j.ref] { // whose result cannot be written is not ahead
+		if j.until == 0 && j.requestID != "" && j.owner != "" && !w.owed[j.ref] { // whose result cannot be written is not ahead
 			k := [2]string{j.owner, j.system}
 			if ahead[k]++; ahead[k] > 2*w.cfg.Voicemail[0].Concurrency {
 				w.wrong("%d legs are journalled ahead of %s, and its concurrency is %d (A2)", ahead[k], j.system, w.cfg.Voicemail[0].Concurrency)
@@ -107,11 +108,11 @@ func (r *request) leg(s *view) *seenLeg {
 // checkLegs: what surely did not happen did not.
 func (w *world) checkLegs(s *view) {
 	for _, p := range w.people {
-		for _, h := range p.box.held {
+		for _, h := range p.everything() {
 			if h.by == nil || h.by.lineage != w.lineage {
 				continue
 			}
-			if l := h.by.leg(s); l != nil && l.unchanged() {
+			if l := h.by.part(s); l != nil && l.unchanged() {
 				w.wrong("the mailbox of %s got %s by %v, which ended %s %s: surely unchanged", p.alias, h.pin, h.by.legs, l.result, l.code)
 			}
 		}
@@ -120,7 +121,7 @@ func (w *world) checkLegs(s *view) {
 		if k.kind != store.PIN {
 			continue
 		}
-		if l.state == store.Final && l.result == outcome.Failed && l.code == outcome.VoicemailDenied && w.sentTo[k.legID] != "" && w.seen != nil && (w.seen.legs[k] == nil || w.seen.legs[k].state != store.Final) {
+		if l.state == store.Final && l.result == outcome.Failed && l.code == outcome.VoicemailDenied && !s.begun(k.legID) && w.sentTo[k.legID] != "" && w.seen != nil && (w.seen.legs[k] == nil || w.seen.legs[k].state != store.Final) {
 			w.denied[w.sentTo[k.legID]] = w.clock()
 		}
 		other := s.legs[legKey{k.legID, store.Password}]
@@ -159,10 +160,14 @@ func (w *world) checkCredentials(s *view) {
 		if c != old {
 			w.committed(s, p, k, old, c, value)
 		}
+		if w.several() {
+			w.stillHeldBySeveral(s, p, c, value)
+			continue
+		}
 		if !p.box.exists || len(w.cfg.Voicemail) == 0 {
 			continue
 		}
-		w.stillHeld(s, p, c, value)
+		w.stillHeld(s, p, p.box, c, value)
 	}
 }
 
@@ -183,6 +188,10 @@ func (w *world) committed(s *view, p *person, k credKey, old, c seenCred, value 
 	if j := s.jobs[c.job]; j != nil && s.since(old.job) > j.since() && old.job != c.job && old.version < c.version {
 		w.wrong("job %d (since job %d) has changed %s after job %d (S8)", c.job, j.since(), p.alias, old.job)
 	}
+	if w.several() {
+		w.committedBySeveral(s, p, k, c, value)
+		return
+	}
 	if !p.box.exists {
 		if w.cfg.Voicemail[0].NoMailbox != "commit" {
 			w.wrong("job %d has committed a PIN for %s, who has no mailbox", c.job, p.alias)
@@ -199,18 +208,16 @@ func (w *world) committed(s *view, p *person, k credKey, old, c seenCred, value 
 		w.wrong("job %d has committed %s for %s and has never sent it", c.job, value, p.alias)
 		return
 	}
-	for i, h := range p.box.held {
-		if h.pin == value && (i == len(p.box.held)-1 || p.box.held[i+1].at.After(since)) {
-			return
-		}
+	if p.box.hadSince(value, since) {
+		return
 	}
 	w.wrong("job %d has committed %s for %s, and the mailbox never had it since it was journalled", c.job, value, p.alias)
 }
 
 // stillHeld: the mailbox has the committed PIN, unless its user or a later item
 // has changed it, or one that is under way or uncertain.
-func (w *world) stillHeld(s *view, p *person, c seenCred, value string) {
-	last := p.box.held[len(p.box.held)-1]
+func (w *world) stillHeld(s *view, p *person, box *mailbox, c seenCred, value string) {
+	last := box.held[len(box.held)-1]
 	if last.pin == value || last.by == nil {
 		return
 	}
@@ -231,7 +238,7 @@ func (w *world) changed(pk *packet) {
 	if pk.lineage != w.lineage {
 		return
 	}
-	if l := pk.leg(w.look()); l != nil && l.unchanged() {
+	if l := pk.part(w.look()); l != nil && l.unchanged() {
 		w.wrong("the mailbox of %s got %s by %v, which had ended %s %s: surely unchanged", pk.person.alias, pk.pin, pk.legs, l.result, l.code)
 	}
 }

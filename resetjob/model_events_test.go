@@ -20,11 +20,15 @@ func (w *world) phone(rt *rapid.T) {
 	p := w.people[rapid.IntRange(0, len(w.people)-1).Draw(rt, "person")]
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !p.box.exists {
+	box := p.box
+	if w.several() && rapid.Bool().Draw(rt, "in the east") {
+		box = p.east
+	}
+	if !box.exists {
 		rt.Skip()
 	}
 	pin := fmt.Sprintf("8%07d", len(w.story))
-	p.box.held = append(p.box.held, held{pin: pin, at: time.Now(), lineage: w.lineage})
+	box.held = append(box.held, held{pin: pin, at: time.Now(), lineage: w.lineage})
 	w.tell("%s chooses %s by phone", p.alias, pin)
 }
 
@@ -116,7 +120,7 @@ func (w *world) follows(p *person, what string) {
 		old := p.alias
 		p.alias = p.renamed()
 		if what == "new hire" && w.aliased(old) == nil {
-			q := &person{alias: old, key: "key-" + old + "2", born: old + "2", box: newMailbox(true)}
+			q := w.hire(&person{alias: old, key: "key-" + old + "2", born: old + "2"})
 			w.insertPerson(q)
 			w.people = append(w.people, q)
 			w.tell("somebody new is called %s", old)

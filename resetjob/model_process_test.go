@@ -105,7 +105,9 @@ func (p *process) live(ctx context.Context, enter bool, do func(context.Context,
 		systems = append(systems, voicemail.NewWith(v, &wire{p, v.Name}, voicemail.Options{Log: p.w.logger(), Fingerprint: []byte("f"),
 			Jitter: func(most time.Duration) time.Duration { return most / 2 }}))
 	}
-	p.env = &Env{batch: p.w.batch, Config: p.cfg, Ring: p.ring, Store: s, Owner: owner, Router: voicemail.NewRouter(systems...), Log: p.w.logger(), Step: p.step,
+	router := voicemail.NewRouter(systems...)
+	router.Mode = voicemail.Mode(p.cfg.VoicemailMode)
+	p.env = &Env{batch: p.w.batch, Config: p.cfg, Ring: p.ring, Store: s, Owner: owner, Router: router, Log: p.w.logger(), Step: p.step,
 		Marker: incarnation.NewMarker(p.w.dir, s.Path()), Hasher: credential.NewHasher(p.ring, credential.Params{Memory: 8, Time: 1, Threads: 1})}
 	if enter {
 		if err := p.env.Enter(ctx); err != nil {

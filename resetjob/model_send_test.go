@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/dirpin/dirpin/internal/credential"
+	"github.com/dirpin/dirpin/internal/outcome"
 	"github.com/dirpin/dirpin/internal/secret"
 	"github.com/dirpin/dirpin/internal/store"
 	"github.com/dirpin/dirpin/internal/user"
@@ -21,16 +22,17 @@ func (w *world) sends(c *wire, id, alias, pin string) (*packet, fate) {
 	}
 	r := w.requests[id]
 	if r == nil {
-		r = &request{id: id, pin: pin, person: p, since: time.Now(), lineage: w.lineage}
+		r = &request{id: id, pin: pin, person: p, system: c.system, since: time.Now(), lineage: w.lineage}
 		w.requests[id], w.values[pin] = r, true
 	}
 	f := p.next()
-	if r.pin != pin || r.person != p {
-		w.wrong("request %s was %s of %s and is %s of %s (S3)", id, r.pin, r.person.alias, pin, p.alias)
+	if r.pin != pin || r.person != p || w.several() && r.system != c.system {
+		w.wrong("request %s was %s of %s at %s and is %s of %s at %s (S3)", id, r.pin, r.person.alias, r.system, pin, p.alias, c.system)
 	}
 	for other := range w.network {
 		switch {
 		case other.person != p:
+		case w.together(other.request, r): // it goes elsewhere
 		case other.request != r && (other.listen || other.arrives()):
 			w.wrong("%s sends %s for %s while %s of %v may still arrive (S7, rule 2)", c.p.name, pin, p.alias, other.pin, other.legs)
 		case other.request == r && other.listen && other.from != c.p && !other.from.isDead() && !other.from.unlocked && !c.p.unlocked:
@@ -43,7 +45,7 @@ func (w *world) sends(c *wire, id, alias, pin string) (*packet, fate) {
 	w.sinceCopy, w.lastSent = w.sinceCopy+1, time.Now()
 	c.p.out[c.system]++
 	w.mayBeSentBeside(c)
-	pk := &packet{request: r, box: p.box, from: c.p, answer: make(chan voicemail.Answer, 1), heard: make(chan struct{}), listen: true, fate: f}
+	pk := &packet{request: r, box: p.at(c.system), from: c.p, answer: make(chan voicemail.Answer, 1), heard: make(chan struct{}), listen: true, fate: f}
 	w.network[pk] = true
 	w.tell("%s sends %s for %s, %v: %s", c.p.name, pin, alias, r.legs, f)
 	return pk, f
@@ -109,8 +111,11 @@ func (w *world) mayBeSent(c *wire, r *request) {
 	}
 	w.sentTo[j.legID] = c.system
 	job := s.jobs[j.job]
-	fresh := r.process == nil || r.firstAt != j.firstAt // journalled since it was last sent
-	again := !fresh && r.process != c.p                 // after its process was cut
+	fresh := r.process == nil || r.firstAt != j.firstAt     // journalled since it was last sent
+	again := !fresh && r.process != c.p && r.resumed != c.p // after its process was cut
+	if again {
+		r.resumed = c.p
+	}
 	if fresh {
 		r.process, r.firstAt = c.p, j.firstAt
 	}
@@ -152,6 +157,9 @@ func (w *world) serves(system string, ref int64) bool {
 	}
 	var department string
 	w.must(w.raw.QueryRow("SELECT department FROM users WHERE id = ?", ref).Scan(&department))
+	if w.several() && department == "2" {
+		return true
+	}
 	return system == map[string]string{"1": "east", "2": "west", "9": "west"}[department]
 }
 
@@ -197,6 +205,12 @@ func (w *world) isTheItems(s *view, r *request, j seenJournal) {
 		if it.retriedBy == j.job && it.ref == j.ref && before != nil && before.code.Uncertain() && before.lost > 0 && before.body && before.requestID != r.id {
 			w.wrong("%v tries the uncertain %v again with another request (S9)", j.legID, id)
 		}
+		if p := s.parts[partKey{id, r.system}]; it.retriedBy == j.job && it.ref == j.ref && p != nil && p.code.Uncertain() && p.lost > 0 && p.body && p.requestID != r.id {
+			w.wrong("%v tries the uncertain %v again at %s with another request (S9)", j.legID, id, r.system)
+		}
+		if p := s.parts[partKey{id, r.system}]; it.retriedBy == j.job && it.ref == j.ref && p != nil && p.code == outcome.OK && before.code == outcome.VoicemailPartial && w.knows(p.requestID) {
+			w.wrong("%v is sent to %s again, which has accepted it for %v (A11)", j.legID, r.system, id)
+		}
 	}
 }
 
@@ -213,7 +227,7 @@ func (w *world) mayBeClaimed(c *wire, s *view, r *request, j seenJournal) {
 		w.wrong("%s claims %s, who is inactive (S15)", c.p.name, r.person.alias)
 	}
 	switch {
-	case job.state.Ended() && j.firstAt > job.ended && !w.back:
+	case job.state.Ended() && j.firstAt > job.ended && !w.back && !s.begun(j.legID):
 		w.wrong("%s claims %v after its job was %s (A4)", c.p.name, j.legID, job.state)
 	case job.state == store.Held:
 		w.wrong("%s claims %v, whose job is held: %s", c.p.name, j.legID, job.reason)
@@ -226,7 +240,7 @@ func (w *world) mayBeClaimed(c *wire, s *view, r *request, j seenJournal) {
 	if since := w.denied[c.system]; !since.IsZero() && first.After(since) && !w.back {
 		w.wrong("%s claims %v, and a job has ended because %s denies us (S17)", c.p.name, j.legID, c.system)
 	}
-	if l := s.legs[legKey{j.legID, store.PIN}]; l.lost == 0 && w.inHistory(c.p, j, r.pin) {
+	if l := s.legs[legKey{j.legID, store.PIN}]; l.lost == 0 && !s.begun(j.legID) && w.inHistory(c.p, j, r.pin) {
 		w.wrong("%s sends %s for %s, who had it before (A3)", c.p.name, r.pin, r.person.alias)
 	}
 	w.guarded(j, job)

@@ -15,6 +15,7 @@ type view struct {
 	jobs    map[int64]*seenJob
 	items   map[legID]*seenItem
 	legs    map[legKey]*seenLeg
+	parts   map[partKey]*seenLeg
 	journal []seenJournal
 	creds   map[credKey]seenCred
 }
@@ -57,6 +58,12 @@ type legKey struct {
 	kind string
 }
 
+// partKey names a leg's part at one of several systems.
+type partKey struct {
+	legID
+	system string
+}
+
 type seenLeg struct {
 	state     string
 	result    outcome.Result
@@ -89,7 +96,7 @@ type seenCred struct {
 
 // look reads the database.
 func (w *world) look() *view {
-	s := &view{jobs: map[int64]*seenJob{}, items: map[legID]*seenItem{}, legs: map[legKey]*seenLeg{}, creds: map[credKey]seenCred{}}
+	s := &view{jobs: map[int64]*seenJob{}, items: map[legID]*seenItem{}, legs: map[legKey]*seenLeg{}, parts: map[partKey]*seenLeg{}, creds: map[credKey]seenCred{}}
 	tx, err := w.raw.Begin()
 	w.must(err)
 	defer tx.Rollback()
@@ -122,6 +129,13 @@ func (w *world) look() *view {
 		l := new(seenLeg)
 		err := r.Scan(&id.job, &id.seq, &id.kind, &l.state, &l.result, &l.code, &l.requestID, &l.lost, &l.body)
 		s.legs[id] = l
+		return err
+	})
+	each("SELECT job, seq, system, state, result, code, request_id, lost, body IS NOT NULL FROM parts", func(r *sql.Rows) error {
+		var id partKey
+		l := new(seenLeg)
+		err := r.Scan(&id.job, &id.seq, &id.system, &l.state, &l.result, &l.code, &l.requestID, &l.lost, &l.body)
+		s.parts[id] = l
 		return err
 	})
 	owner := "(SELECT owner FROM batches b WHERE b.job = j.job AND j.seq BETWEEN first_seq AND last_seq)"

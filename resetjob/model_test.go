@@ -81,9 +81,13 @@ func (w *world) furnish(rt *rapid.T) {
 		Credentials: config.Credentials{
 			PIN:      config.Policy{MinLength: 4, MaxLength: 12, ForbidTrivial: true, History: 3},
 			Password: config.Policy{MinLength: 8, History: 2}}}
-	if rapid.Bool().Draw(rt, "two systems") {
+	if mode := rapid.SampledFrom([]string{"", "first", "all", "any"}).Draw(rt, "two systems"); mode != "" {
+		w.cfg.VoicemailMode = mode
 		east := system
 		east.Name, east.For = "east", inDepartment("1")
+		if w.several() {
+			east.For = inDepartment("1", "2")
+		}
 		w.cfg.Voicemail[0].For = inDepartment("2", "9")
 		w.cfg.Voicemail = append(w.cfg.Voicemail, east)
 	}
@@ -96,11 +100,14 @@ func (w *world) furnish(rt *rapid.T) {
 			p.key = "key-" + p.alias
 		}
 		p.box = newMailbox(rapid.IntRange(0, 9).Draw(rt, "mailbox") > 0)
+		if p.east = p.box; w.several() {
+			p.east = newMailbox(rapid.IntRange(0, 9).Draw(rt, "mailbox in the east") > 0)
+		}
 		p.fates = rapid.SliceOfN(fateGen(timeout), 0, 6).Draw(rt, "fates of "+p.alias)
 		w.insertPerson(p)
 		w.people = append(w.people, p)
 	}
-	w.tell("timeout %s, %d items a batch, retries %d, concurrency %d, %d systems, boxes %+v", timeout, w.batch, system.Retries, system.Concurrency, len(w.cfg.Voicemail), w.boxes)
+	w.tell("timeout %s, %d items a batch, retries %d, concurrency %d, %d systems %s, boxes %+v", timeout, w.batch, system.Retries, system.Concurrency, len(w.cfg.Voicemail), w.cfg.VoicemailMode, w.boxes)
 }
 
 func newMailbox(exists bool) *mailbox {

@@ -36,10 +36,12 @@ type held struct {
 type request struct {
 	id, pin string
 	person  *person
+	system  string
 	legs    []legID // that sent it, the last one last
 	since   time.Time
 	lineage int
 	process *process // that journalled it last
+	resumed *process // that has sent it again after that one was cut
 	firstAt int64
 }
 

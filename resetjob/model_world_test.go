@@ -75,7 +75,8 @@ type person struct {
 	born  string // what it was at first
 	key   string // in the directory; "": a local user
 	box   *mailbox
-	fates []fate // of the attempts that are made for this person next
+	east  *mailbox // the one in the east; the same where nobody has several systems
+	fates []fate   // of the attempts that are made for this person next
 	turn  int
 }
 
@@ -214,8 +215,9 @@ func copyFile(from, to string) error {
 	return os.WriteFile(to, data, 0o600)
 }
 
-// departments: 1 is served by the system "east", 9 is protected when the
-// configuration says so, 5 by no system where there are two.
+// departments: 1 is served by the system "east", 2 by both where the mode is all
+// or any, else by "west", 9 is protected when the configuration says so, 5 by no
+// system where there are two.
 func inDepartment(n ...string) *user.Query {
 	return &user.Query{Where: []user.Term{{Cond: &user.Condition{Field: user.FieldDepartment, Op: user.IsExactly, Text: n}}}}
 }

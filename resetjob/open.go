@@ -341,7 +341,12 @@ func (w *itemWriter) item(seq int64, j *judged, now time.Time) *store.Item {
 		if c != nil && c.doubt {
 			leg.Attempts, leg.Lost = 1, 1
 		}
-		if c.lost() {
+		if c != nil && len(c.parts) > 0 {
+			leg.Value = w.key.SealValue(nil, legContext(v.kind, w.job, seq), c.value)
+			for _, p := range c.parts {
+				leg.Parts = append(leg.Parts, w.part(seq, p, leg.State))
+			}
+		} else if c.lost() {
 			leg.RequestID, leg.System, leg.Attempts, leg.Lost, leg.Note = c.RequestID, c.System, c.Attempts, c.Lost, c.Note
 			leg.Body = w.key.SealValue(nil, legContext("body", w.job, seq), c.body)
 			leg.Value = w.key.SealValue(nil, legContext(v.kind, w.job, seq), c.value)
@@ -353,4 +358,17 @@ func (w *itemWriter) item(seq int64, j *judged, now time.Time) *store.Item {
 		it.Status, it.At = string(j.user.Status), now.UnixMilli()
 	}
 	return it
+}
+
+// part is what an item takes along of another job's at one of several systems.
+func (w *itemWriter) part(seq int64, c carriedPart, state string) store.Part {
+	p := c.Part
+	if p.State == store.Final { // accepted
+		return p
+	}
+	p.Body = w.key.SealValue(nil, legContext("body", w.job, seq), c.body)
+	if state == store.Final { // and never sent again
+		p.State, p.Result, p.Code = store.Final, outcome.Failed, outcome.VoicemailTimeout
+	}
+	return p
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/dirpin/dirpin/internal/outcome"
 	"github.com/dirpin/dirpin/internal/store"
 	"github.com/dirpin/dirpin/internal/user"
+	"github.com/dirpin/dirpin/internal/voicemail"
 )
 
 // Plan says what a job would do, before anything happens.
@@ -29,7 +30,9 @@ type Planned struct {
 	Detail   string
 	PIN      outcome.Code // "" where it is not asked for
 	Password outcome.Code
-	System   string // where the PIN would be pushed
+	System   string // where the PIN would be pushed; of several the names, with commas
+
+	Mode voicemail.Mode // of several: when it is committed
 }
 
 // Plan judges everyone whom the job selects, as opening it would, and calls
@@ -85,7 +88,10 @@ func (p *Plan) add(j *judged) *Planned {
 		case store.PIN:
 			one.PIN = v.code
 			if v.code == outcome.OK && v.system != nil {
-				one.System = v.system.Name()
+				one.System, one.Mode = v.system.Name(), v.mode
+				if v.several != nil {
+					one.System = names(v.several)
+				}
 			}
 		case store.Password:
 			one.Password = v.code
@@ -106,6 +112,14 @@ func (p *Plan) add(j *judged) *Planned {
 
 // nobodySelected is no fault, but hardly what was meant.
 const nobodySelected = "0 selected: nobody here is what the job asks for; dirpin find says who is here, dirpin explain why somebody is not meant"
+
+func names(systems []*voicemail.System) string {
+	all := make([]string, len(systems))
+	for i, s := range systems {
+		all[i] = s.Name()
+	}
+	return strings.Join(all, ", ")
+}
 
 // String is the plan in one sentence.
 func (p *Plan) String() string {

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,6 +27,10 @@ type Summary struct {
 	Job     SummaryJob             `json:"job"`
 	Counts  store.Counts           `json:"counts"`
 	Codes   map[outcome.Code]int64 `json:"codes"`
+
+	// Voicemail has the codes of users by system, of those who have several;
+	// nil: nobody has.
+	Voicemail map[string]map[outcome.Code]int64 `json:"voicemail,omitempty"`
 }
 
 // SummaryJob is a job as JSON shows it everywhere. Absent times are "".
@@ -66,7 +72,7 @@ func UncertainLine(c store.Counts) string {
 	if c.Uncertain == 0 {
 		return ""
 	}
-	return fmt.Sprintf("Uncertain: %d of the failed. A request was sent and its answer lost: the mailbox may have the new PIN, the local one is unchanged.", c.Uncertain)
+	return fmt.Sprintf("Uncertain: %d of the failed. A request was sent and its answer lost, or only some of several systems accepted it: the mailbox may have the new PIN, the local one is unchanged.", c.Uncertain)
 }
 
 // reportWriter writes the folder of one report. Everything is written beside
@@ -76,6 +82,7 @@ type reportWriter struct {
 	job      *store.Job
 	def      *Job
 	codes    map[outcome.Code]int64
+	systems  map[string]map[outcome.Code]int64
 	log      []store.LogLine
 	delivery store.Deliveries
 	unsent   []store.Message // the first of them
@@ -88,6 +95,8 @@ type reportWriter struct {
 	notFound *reportFile
 	details  strings.Builder
 	detailed int
+	behind   strings.Builder // who was updated, and not by all of several systems
+	behindN  int
 	csv      *failedRows
 }
 
@@ -161,6 +170,9 @@ func (w *reportWriter) file(name string) *reportFile {
 func (w *reportWriter) add(r *store.ReportRow) error {
 	err := w.results.line(csvLine(r.UserID, r.FirstName, r.LastName, r.Department, r.Status, string(r.Result), string(r.Code),
 		string(r.Password.Code), string(r.PIN.Code), r.PIN.System, rfc3339(time.UnixMilli(r.EndedAt)), r.Detail))
+	if err == nil && r.Behind && r.Result == outcome.Updated {
+		w.describeBehind(r)
+	}
 	if err != nil || r.Result != outcome.Failed && r.Result != outcome.NotRun {
 		return err
 	}
@@ -192,10 +204,7 @@ func (w *reportWriter) describe(r *store.ReportRow) {
 	if w.detailed > maxDetailLines {
 		return
 	}
-	fmt.Fprintf(&w.details, "  %s", r.UserID)
-	if name := strings.TrimSpace(r.FirstName + " " + r.LastName); name != "" {
-		fmt.Fprintf(&w.details, " (%s)", name)
-	}
+	w.details.WriteString(callUser(r))
 	if r.Line > 0 {
 		fmt.Fprintf(&w.details, ", line %d", r.Line)
 	}
@@ -204,6 +213,22 @@ func (w *reportWriter) describe(r *store.ReportRow) {
 		fmt.Fprintf(&w.details, ": %s", r.Detail)
 	}
 	w.details.WriteString("\n")
+}
+
+// describeBehind names a user whose PIN is committed since some of several
+// systems have accepted it, and what the others said.
+func (w *reportWriter) describeBehind(r *store.ReportRow) {
+	if w.behindN++; w.behindN <= maxDetailLines {
+		fmt.Fprintf(&w.behind, "%s: %s\n", callUser(r), r.Detail)
+	}
+}
+
+func callUser(r *store.ReportRow) string {
+	text := "  " + r.UserID
+	if name := strings.TrimSpace(r.FirstName + " " + r.LastName); name != "" {
+		text += " (" + name + ")"
+	}
+	return text
 }
 
 func (w *reportWriter) eol() string {
@@ -216,6 +241,9 @@ func (w *reportWriter) eol() string {
 // read reads what the summaries say.
 func (w *reportWriter) read(tx *store.Tx) (err error) {
 	if w.codes, err = tx.CodeCounts(w.job.ID); err != nil {
+		return err
+	}
+	if w.systems, err = tx.SystemCodes(w.job.ID); err != nil {
 		return err
 	}
 	if w.log, err = tx.JobLog(w.job.ID); err != nil {
@@ -280,10 +308,20 @@ func (w *reportWriter) abandon() {
 	os.RemoveAll(w.tmp)
 }
 
-func (w *reportWriter) summary() Summary { return summaryOf(w.job, w.codes) }
+func (w *reportWriter) summary() Summary { return summaryOf(w.job, w.codes, w.systems) }
 
-func summaryOf(j *store.Job, codes map[outcome.Code]int64) Summary {
-	return Summary{Version: 1, Job: JobJSON(j), Counts: j.Counts, Codes: codes}
+func summaryOf(j *store.Job, codes map[outcome.Code]int64, systems map[string]map[outcome.Code]int64) Summary {
+	return Summary{Version: 1, Job: JobJSON(j), Counts: j.Counts, Codes: codes, Voicemail: systems}
+}
+
+// readSummary reads the summary of a job.
+func readSummary(tx *store.Tx, j *store.Job) (Summary, error) {
+	codes, err := tx.CodeCounts(j.ID)
+	if err != nil {
+		return Summary{}, err
+	}
+	systems, err := tx.SystemCodes(j.ID)
+	return summaryOf(j, codes, systems), err
 }
 
 // text is report.log.
@@ -310,11 +348,19 @@ func (w *reportWriter) text() string {
 		fmt.Fprintf(&b, "           %s\n", j.Reason)
 	}
 	w.writeCodes(&b)
+	b.WriteString(SystemLines(w.systems))
 	if w.detailed > 0 {
 		b.WriteString("\nFailed users\n")
 		b.WriteString(w.details.String())
 		if w.detailed > maxDetailLines {
 			fmt.Fprintf(&b, "  and %d more: see results.csv\n", w.detailed-maxDetailLines)
+		}
+	}
+	if w.behindN > 0 {
+		b.WriteString("\nUpdated, but not at every system\n")
+		b.WriteString(w.behind.String())
+		if w.behindN > maxDetailLines {
+			fmt.Fprintf(&b, "  and %d more: see results.csv\n", w.behindN-maxDetailLines)
 		}
 	}
 	w.writeUnsent(&b)
@@ -360,6 +406,24 @@ func DescribeUnsent(m store.Message) string {
 		text += ": " + m.Error
 	}
 	return text
+}
+
+// SystemLines says, for people, how users ended at each of several systems; ""
+// where nobody has several.
+func SystemLines(systems map[string]map[outcome.Code]int64) string {
+	if len(systems) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	b.WriteString("\nOf those with several voicemail systems\n")
+	for _, name := range slices.Sorted(maps.Keys(systems)) {
+		var codes []string
+		for _, c := range slices.Sorted(maps.Keys(systems[name])) {
+			codes = append(codes, fmt.Sprintf("%d %s", systems[name][c], c))
+		}
+		fmt.Fprintf(&b, "  %s: %s\n", name, strings.Join(codes, ", "))
+	}
+	return b.String()
 }
 
 func (w *reportWriter) writeCodes(b *strings.Builder) {

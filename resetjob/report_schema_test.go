@@ -36,7 +36,8 @@ func TestReportFitsTheSchema(t *testing.T) {
 	states := []store.State{store.Scheduled, store.Held, store.Queued, store.Running, store.Paused, store.Done, store.Incomplete, store.Stopped, store.Cancelled, store.Superseded, store.Failed}
 	for _, state := range states {
 		job := &store.Job{ID: 1, Name: "j", State: state, Created: now, Started: now, Due: now, Counts: store.Counts{Selected: 1, Updated: 1}}
-		data, err := json.Marshal(Summary{Version: 1, Job: JobJSON(job), Counts: job.Counts, Codes: map[outcome.Code]int64{"ok": 1}})
+		data, err := json.Marshal(Summary{Version: 1, Job: JobJSON(job), Counts: job.Counts, Codes: map[outcome.Code]int64{"ok": 1},
+			Voicemail: map[string]map[outcome.Code]int64{"hq": {"ok": 1}, "branch": {"not-run": 1}}})
 		if err != nil {
 			t.Fatal(err)
 		}

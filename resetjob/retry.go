@@ -143,14 +143,35 @@ type carried struct {
 	body      secret.Value
 	doubt     bool   // an answer was lost, and the request is forgotten: another is sent
 	userID    string // whom the body is for
+	parts     []carriedPart
+}
+
+// carriedPart is what one of several systems has accepted, or may have: its
+// request is sent again there, or none.
+type carriedPart struct {
+	store.Part
+	body secret.Value
 }
 
 // lost tells whether an answer was lost and the request is there to be sent
 // again.
-func (c *carried) lost() bool { return c != nil && c.Lost > 0 && c.Body != nil }
+func (c *carried) lost() bool { return c != nil && (c.Lost > 0 && c.Body != nil || len(c.parts) > 0) }
+
+// code is that of a leg whose request is not sent again.
+func (c *carried) code() outcome.Code {
+	for _, p := range c.parts {
+		if p.State == store.Final {
+			return outcome.VoicemailPartial
+		}
+	}
+	return uncertainCode(c.Kind)
+}
 
 func (p *retried) carry(it *store.Retried, l *store.Leg) (*carried, error) {
 	c := &carried{Leg: *l}
+	if len(l.Parts) > 0 {
+		return p.carryParts(it, l)
+	}
 	if !l.Code.Uncertain() || l.Lost == 0 || l.Body == nil {
 		return &carried{doubt: l.Code.Uncertain()}, nil // nothing of it is sent again
 	}
@@ -168,6 +189,47 @@ func (p *retried) carry(it *store.Retried, l *store.Leg) (*carried, error) {
 		return nil, fmt.Errorf("item %d of job %d: %w", it.Seq, p.of, err)
 	}
 	c.userID = a.UserID
+	return c, nil
+}
+
+// carryParts takes along what several systems have accepted, or may have: the
+// same value goes to the others.
+func (p *retried) carryParts(it *store.Retried, l *store.Leg) (*carried, error) {
+	c := &carried{userID: it.UserID}
+	c.Kind = l.Kind
+	if !l.Code.Uncertain() {
+		return c, nil
+	}
+	for _, q := range l.Parts {
+		one := carriedPart{Part: q}
+		switch {
+		case q.RequestID == "" && (q.Code.Uncertain() || q.Result == outcome.Updated): // forgotten by a restore
+			c.doubt = true
+			continue
+		case q.Result == outcome.Updated && q.Code == outcome.OK:
+		case q.Code.Uncertain() && q.Body != nil:
+			var err error
+			if one.body, err = p.from.key.OpenValue(legContext("body", p.of, it.Seq), q.Body); err != nil {
+				return nil, fmt.Errorf("opening the request of item %d of job %d: %w", it.Seq, p.of, err)
+			}
+			one.State, one.Result, one.Code, one.Detail = store.Pending, "", "", ""
+		case q.Code.Uncertain():
+			c.doubt = true
+			continue
+		default:
+			continue // surely nothing happened there
+		}
+		c.parts = append(c.parts, one)
+	}
+	if len(c.parts) == 0 {
+		return c, nil
+	}
+	var err error
+	if l.Value == nil {
+		c.value = p.from.given[l.Kind]
+	} else if c.value, err = p.from.key.OpenValue(legContext(l.Kind, p.of, it.Seq), l.Value); err != nil {
+		return nil, fmt.Errorf("opening the %s of item %d of job %d: %w", l.Kind, it.Seq, p.of, err)
+	}
 	return c, nil
 }
 
@@ -215,13 +277,13 @@ func onlyAgain(vs []verdict, j *judged) []verdict {
 		switch {
 		case c == nil:
 			continue
-		case c.lost() && v.todo() && v.system != nil && v.system.Name() != c.System:
+		case c.lost() && len(c.parts) == 0 && v.todo() && v.system != nil && !v.goesTo(c.System):
 			v.result, v.code, v.detail = outcome.Failed, uncertainCode(v.kind), "still uncertain, and not sent again: the user now belongs to another voicemail system"
 		case c.lost() && v.todo() && j.user.UserID != c.userID:
-			v.result, v.code, v.detail = outcome.Failed, uncertainCode(v.kind), "still uncertain, and not sent again: the user id was "+c.userID
+			v.result, v.code, v.detail = outcome.Failed, c.code(), "still uncertain, and not sent again: the user id was "+c.userID
 		case (c.lost() || c.doubt) && !v.todo():
 			v.result, v.detail = outcome.Failed, "still uncertain, and not sent again: "+string(v.code)
-			v.code = uncertainCode(v.kind)
+			v.code = c.code()
 		}
 		kept = append(kept, v)
 	}

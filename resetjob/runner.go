@@ -42,6 +42,7 @@ type runner struct {
 	ready    []*work
 	inFlight int // items that are journalled and on the wire
 	lanes    map[*voicemail.System]*lane
+	begun    map[*work]bool  // whom one of several systems was sent, and others are to be asked
 	pushes   context.Context // its end stops new attempts
 	halted   atomic.Bool     // end is set: who waits for a slot is not pushed any more
 	pushed   chan *work
@@ -58,15 +59,13 @@ type runner struct {
 	began    time.Time
 	counts   store.Counts
 	firsts   map[int64]int64 // of jobs that have changed somebody: the first of their chain
-	accepted int64           // by a voicemail system, since this run began
-	noBox    int64
-	pause    string    // why nothing goes on; "": it does
-	still    bool      // the pause is of the shift before, and nothing was answered since
-	waiting  int       // users whom something else keeps for now
-	roomAt   time.Time // when to look again whether the disk has room; zero: it has
-	checked  time.Time // when the disk was looked at last
-	advanced time.Time // when the database was marked last
-	awaySaid time.Time // when it was said last that it is waited for
+	pause    string          // why nothing goes on; "": it does
+	still    bool            // the pause is of the shift before, and nothing was answered since
+	waiting  int             // users whom something else keeps for now
+	roomAt   time.Time       // when to look again whether the disk has room; zero: it has
+	checked  time.Time       // when the disk was looked at last
+	advanced time.Time       // when the database was marked last
+	awaySaid time.Time       // when it was said last that it is waited for
 }
 
 // hand is a batch in hand.
@@ -100,7 +99,7 @@ func (e *Env) newRunner(l *loaded, shift Shift) *runner {
 		notes: make(chan *noting), ended: make(chan struct{}),
 		judge:   e.newJudge(l),
 		limit:   int64(e.limits(l.def, l.folder).MaxFailures),
-		batches: make(map[int64]*hand), lanes: make(map[*voicemail.System]*lane), shift: shift, began: time.Now(), counts: l.job.Counts}
+		batches: make(map[int64]*hand), lanes: make(map[*voicemail.System]*lane), begun: make(map[*work]bool), shift: shift, began: time.Now(), counts: l.job.Counts}
 	if l.job.State == store.Paused {
 		r.pause, r.still = l.job.Reason, true
 	}
@@ -374,7 +373,7 @@ func (r *runner) claimable() bool {
 		return false
 	}
 	for _, w := range r.ready {
-		if !w.ready.After(now) && r.room(w.system) {
+		if !w.ready.After(now) && (w.system == nil || w.way(func(s *voicemail.System) bool { return r.room(s) && r.mayBegin(w, s) }) != nil) {
 			return true
 		}
 	}

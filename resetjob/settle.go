@@ -14,19 +14,52 @@ import (
 func (g *group) end(tx *store.Tx, w *work) error {
 	l, out := w.leg, w.outcome
 	v := find(w.vs, l.Kind)
+	if w.part != nil {
+		return g.endPart(tx, w, v)
+	}
 	v.result, v.code, v.detail = out.Result, out.Code, out.Detail
 	l.Attempts, l.Lost = out.Attempts, out.Lost
 	l.RequestID, l.System, l.Body, l.Note = w.sent.RequestID, w.sent.System, w.sent.Body, w.sent.Note
+	return g.settleLeg(tx, w, v)
+}
+
+// settleLeg ends a leg that was pushed, and takes it out of the journal. What
+// else of the item is pushed goes elsewhere, and waits for no answer that was
+// lost here.
+func (g *group) settleLeg(tx *store.Tx, w *work, v *verdict) error {
 	if err := g.endLeg(tx, w, v); err != nil {
 		return err
 	}
-	if out.Lost == 0 {
+	more := w.next() != nil
+	w.held = false
+	var err error
+	switch {
+	case w.outcome.Lost == 0:
 		g.results.Settled(w.item.UserRef)
-	} else if err := tx.Quarantine(w.sent, tx.Now().Add(rest(w.system))); err != nil {
+	case more:
+		err = tx.Aside(w.sent, g.arrives(tx, w))
+	default:
+		err = tx.Quarantine(w.sent, tx.Now().Add(rest(w.system)))
+	}
+	if err != nil || more {
 		return err
 	}
-	if w.next() != nil {
-		return nil
+	return g.finish(tx, w)
+}
+
+// arrives returns until when an attempt that was lost may still arrive, in
+// milliseconds; 0: none was.
+func (g *group) arrives(tx *store.Tx, w *work) int64 {
+	if w.outcome.Lost == 0 {
+		return 0
+	}
+	return tx.Now().Add(rest(w.system)).UnixMilli()
+}
+
+// finishUnsent is finish for an item of which nothing is on the way.
+func (g *group) finishUnsent(tx *store.Tx, w *work) error {
+	if w.held {
+		g.results.Settled(w.item.UserRef)
 	}
 	return g.finish(tx, w)
 }
@@ -68,7 +101,7 @@ func (g *group) endLeg(tx *store.Tx, w *work, v *verdict) error {
 	if v.todo() {
 		v.result, v.code = outcome.Updated, outcome.OK
 	}
-	if v.result == outcome.Updated {
+	if v.result == outcome.Updated && !l.committed() {
 		commit := g.r.commit
 		if v.system != nil && v.system.Directory() {
 			commit = g.r.noteElsewhere
@@ -79,6 +112,15 @@ func (g *group) endLeg(tx *store.Tx, w *work, v *verdict) error {
 	}
 	ended := l.Leg
 	ended.Result, ended.Code = v.result, v.code
+	if v.several != nil || len(l.parts) > 0 {
+		ended.System, ended.Parts = "", nil
+		for i := range l.parts {
+			ended.Parts = append(ended.Parts, l.parts[i].Part)
+		}
+		if err := g.endParts(tx, w, v); err != nil {
+			return err
+		}
+	}
 	w.ended = append(w.ended, *v)
 	g.results.Leg(w.item.Seq, &ended)
 	return nil
@@ -125,5 +167,8 @@ func (w *work) wrote() {
 		l := w.of(v.kind)
 		l.State, l.Result, l.Code = store.Final, v.result, v.code
 	}
-	w.ended, w.tries = nil, 0
+	if w.early != nil {
+		w.early.Result, w.early.Code = outcome.Updated, outcome.OK
+	}
+	w.ended, w.early, w.tries = nil, nil, 0
 }

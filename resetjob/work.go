@@ -13,6 +13,7 @@ import (
 
 // work is one item on its way through the runner.
 type work struct {
+	job   int64
 	item  store.ToDo
 	batch store.Batch
 	legs  []leg
@@ -26,15 +27,20 @@ type work struct {
 	vs    []verdict // as claimed, and with results as they come
 	since map[string]store.Changed
 
-	overtaken bool // another request was sent to the user after the one that is to be sent again
+	overtaken bool                // another request was sent to the user after the one that is to be sent again
+	held      bool                // the user is kept in flight from one of several systems to the next
+	ways      []*voicemail.System // any of which would do next
+	every     bool                // all of several must accept: it does not begin before there is room at each
 
 	// Of the transaction that is under way.
 	ended []verdict // legs that got their result
 	done  bool      // the item got its
+	early *leg      // is committed, and has systems that are not asked yet
 
 	// Of the leg that is in the journal.
 	sent    *store.Journalled // nil: none is
 	leg     *leg
+	part    *part // of several; nil: the user has one system
 	system  *voicemail.System
 	attempt voicemail.Attempt
 	mailbox string // where earlier jobs have found the user's mailbox there
@@ -52,12 +58,21 @@ type leg struct {
 	drawn bool
 	hash  string
 	tag   []byte // of the value, for the history
+	parts []part // by system, where there are several
 }
 
 func newWork(it store.ToDo, b store.Batch) *work {
-	w := &work{item: it, batch: b, cut: it.Sent != nil, legs: make([]leg, len(it.Legs))}
+	w := &work{job: b.Job, item: it, batch: b, cut: it.Sent != nil, legs: make([]leg, len(it.Legs))}
 	for i := range it.Legs {
 		w.legs[i].Leg = it.Legs[i]
+		w.legs[i].Parts = nil
+		for _, p := range it.Legs[i].Parts {
+			w.legs[i].parts = append(w.legs[i].parts, part{Part: p})
+			w.held = w.held || w.cut && it.Sent.Kind == it.Legs[i].Kind
+		}
+	}
+	if w.cut && it.Sent.Held() {
+		w.cut, w.held = false, true
 	}
 	return w
 }
@@ -74,6 +89,9 @@ func (l *leg) todo() bool { return l.State != store.Final }
 // lost tells whether an attempt of an earlier job was lost: the same request is
 // sent again, or none.
 func (l *leg) lost() bool { return l.Lost > 0 && l.Body != nil }
+
+// sent tells whether the value may be anywhere already.
+func (l *leg) sent() bool { return l.lost() || l.begun() }
 
 // doubtful tells whether the other side may have been changed by an earlier job.
 // Its request may have been forgotten, by a restore: another one is sent then,

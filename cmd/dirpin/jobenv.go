@@ -109,7 +109,9 @@ func (a *app) router(s *session) (*voicemail.Router, error) {
 		}
 		systems = append(systems, sys)
 	}
-	return voicemail.NewRouter(systems...), nil
+	r := voicemail.NewRouter(systems...)
+	r.Mode = voicemail.Mode(s.cfg.VoicemailMode)
+	return r, nil
 }
 
 func (a *app) observed(system string) func(voicemail.Answer, time.Duration) {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"github.com/dirpin/dirpin/internal/outcome"
 	"github.com/dirpin/dirpin/internal/store"
 	"github.com/dirpin/dirpin/resetjob"
 	"github.com/spf13/cobra"
@@ -102,6 +103,11 @@ func runJobsShow(ctx context.Context, a *app, s *session, env *resetjob.Env, id 
 			fmt.Fprintf(a.out, "%-13s %s\n", l[0], printable(l[1]))
 		}
 	}
+	var systems map[string]map[outcome.Code]int64
+	if err := s.store.Read(ctx, func(tx *store.Tx) (err error) { systems, err = tx.SystemCodes(id); return err }); err != nil {
+		return err
+	}
+	fmt.Fprint(a.out, resetjob.SystemLines(systems))
 	if line := resetjob.UncertainLine(j.Counts); line != "" {
 		fmt.Fprintln(a.out, line)
 	}

@@ -49,21 +49,39 @@ func At(t testing.TB, o store.Options) *store.Store {
 // SQL runs a statement in the database of a store, behind its back.
 func SQL(t testing.TB, o store.Options, query string, args ...any) {
 	t.Helper()
+	db := open(t, o, &query)
+	defer db.Close()
+	if _, err := db.Exec(query, args...); err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+}
+
+// Count returns the number that a query asks the database of a store for.
+func Count(t testing.TB, o store.Options, query string, args ...any) (n int64) {
+	t.Helper()
+	db := open(t, o, &query)
+	defer db.Close()
+	if err := db.QueryRow(query, args...).Scan(&n); err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	return n
+}
+
+// open opens the database of a store, and puts a query into its words.
+func open(t testing.TB, o store.Options, query *string) *sql.DB {
+	t.Helper()
 	driver, place := "sqlite3", "file:"+o.Path+"?_busy_timeout=5000"
 	if o.URL != "" {
 		driver, place = "pgx", o.URL
-		for n := 1; strings.Contains(query, "?"); n++ {
-			query = strings.Replace(query, "?", "$"+strconv.Itoa(n), 1)
+		for n := 1; strings.Contains(*query, "?"); n++ {
+			*query = strings.Replace(*query, "?", "$"+strconv.Itoa(n), 1)
 		}
 	}
 	db, err := sql.Open(driver, place)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer db.Close()
-	if _, err := db.Exec(query, args...); err != nil {
-		t.Fatalf("%s: %v", query, err)
-	}
+	return db
 }
 
 // Refuse has the database refuse a change to a table, such as BEFORE INSERT,

@@ -59,9 +59,11 @@ const (
 	Held        Code = "held"
 )
 
-// Uncertain tells whether the other system may hold the new secret although
-// the local one is unchanged.
-func (c Code) Uncertain() bool { return c == VoicemailTimeout || c == DirectoryTimeout }
+// Uncertain tells whether another system may hold the new secret, or does,
+// although the local one is unchanged.
+func (c Code) Uncertain() bool {
+	return c == VoicemailTimeout || c == DirectoryTimeout || c == VoicemailPartial
+}
 
 // Entry is one row of the table of codes, as docs/codes.md shows it.
 type Entry struct {
@@ -99,7 +101,7 @@ func Table() []Entry {
 		{VoicemailUnreachable, []Result{Failed}, "No request ever reached the voicemail system: surely nothing changed.", "Mend the connection (`dirpin doctor`), then retry."},
 		{VoicemailTimeout, []Result{Failed}, "Uncertain: a request was sent and its answer lost. The mailbox may have the new PIN; the local one is unchanged.", "Retry the job: the same value is sent again."},
 		{VoicemailDenied, []Result{Failed, NotRun}, "The voicemail system denied our account. All jobs on it stop before it locks the account.", "Mend the credential, then `dirpin doctor`."},
-		{VoicemailPartial, []Result{Failed}, "Some of the user's voicemail systems accepted the PIN and others did not.", "Retry the job: only the missing ones are pushed."},
+		{VoicemailPartial, []Result{Failed}, "`voicemail_mode: all`: some of the user's voicemail systems have the new PIN and others have not, or may not; the detail names them. The local PIN is unchanged.", "Retry the job: the same PIN is sent, and only to those that have not accepted it."},
 		{NoMailbox, []Result{Failed}, "The voicemail system proved that the user has no mailbox.", "Create the mailbox, or set `no_mailbox: commit`."},
 		{NoVoicemail, []Result{Failed}, "Voicemail systems are configured, but none of them matches this user.", "Extend a `for`, or add an entry of type none."},
 

@@ -21,6 +21,7 @@ var withoutValues = []string{
 	"UPDATE jobs SET job_key = NULL, pin = NULL, password = NULL",
 	"UPDATE job_lists SET content = NULL WHERE content IS NOT NULL",
 	"UPDATE legs SET value = NULL, body = NULL WHERE value IS NOT NULL OR body IS NOT NULL",
+	"UPDATE parts SET body = NULL WHERE body IS NOT NULL",
 	"UPDATE journal SET body = NULL WHERE body IS NOT NULL",
 	"DELETE FROM leases", "DELETE FROM orders", "DELETE FROM sync_states",
 }

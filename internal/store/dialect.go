@@ -75,3 +75,12 @@ func (d dialect) endsWith(column, text string) (string, []any) {
 	}
 	return "substr(" + column + ", ?) = ?", []any{-n, text}
 }
+
+// joined is the aggregate that writes texts one behind another, in the order in
+// which they come.
+func (d dialect) joined(text, between string) string {
+	if d == postgres {
+		return "string_agg(" + text + ", '" + between + "')"
+	}
+	return "group_concat(" + text + ", '" + between + "')"
+}

@@ -67,6 +67,11 @@ func (t *Tx) eraseFromJob(j *Job, u *user.User) error {
 	if err != nil {
 		return err
 	}
+	_, err = t.exec(`UPDATE parts SET body = NULL, detail = '' WHERE job = ?1 AND seq IN
+		(SELECT seq FROM items WHERE job = ?1 AND (user_ref = ?2 AND ?2 <> 0 OR user_id = ?3))`, j.ID, u.ID, u.UserID)
+	if err != nil {
+		return err
+	}
 	_, err = t.exec(`UPDATE messages SET recipient = '', error = '', state = CASE state WHEN 'sent' THEN state ELSE 'obsolete' END WHERE job = ?1 AND seq IN
 		(SELECT seq FROM items WHERE job = ?1 AND (user_ref = ?2 AND ?2 <> 0 OR user_id = ?3))`, j.ID, u.ID, u.UserID)
 	if err != nil {

@@ -141,42 +141,25 @@ func (t *Tx) HoldRestored(reason string, until time.Time) error {
 	if err := errors.Join(t.setMeta(metaRestored, reason), t.RestUntil(until)); err != nil {
 		return err
 	}
-	rows, err := t.rows("SELECT job, count(*) FROM journal WHERE until = 0 GROUP BY job")
-	if err != nil {
-		return err
-	}
-	open := make(map[int64]int64)
-	for rows.Next() {
-		var job, n int64
-		if err := rows.Scan(&job, &n); err != nil {
-			rows.Close()
-			return err
-		}
-		open[job] = n
-	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-		return err
-	}
 	const inJournal = "EXISTS (SELECT 1 FROM journal j WHERE j.job = legs.job AND j.seq = legs.seq AND j.until = 0"
 	for _, q := range []string{
-		"UPDATE legs SET state = 'final', result = 'failed', code = CASE kind WHEN 'pin' THEN '" + string(outcome.VoicemailTimeout) + "' ELSE '" + string(outcome.DirectoryTimeout) + "' END WHERE state = 'pending' AND " + inJournal + " AND j.kind = legs.kind)",
+		// What was committed when one of several systems had accepted it is.
+		"UPDATE legs SET state = 'final' WHERE state = 'pending' AND result = 'updated' AND " + inJournal + " AND j.kind = legs.kind)",
+		"UPDATE legs SET state = 'final', result = 'failed', code = " + uncertainCode + " WHERE state = 'pending' AND " + inJournal + " AND j.kind = legs.kind)",
+		"UPDATE parts SET state = 'final', result = 'failed', code = '" + string(outcome.VoicemailTimeout) + "' WHERE state = 'pending' AND EXISTS (SELECT 1 FROM journal j WHERE j.job = parts.job AND j.seq = parts.seq AND j.until = 0)",
 		"UPDATE legs SET state = 'final', result = 'not-run', code = '" + string(outcome.Held) + "' WHERE state = 'pending' AND " + inJournal + ")",
 	} {
 		if _, err := t.exec(q); err != nil {
 			return fmt.Errorf("settling what the restored database has open: %w", err)
 		}
 	}
-	if _, err := t.exec(`UPDATE items SET state = 'final', result = 'failed', detail = ?, at = ?,
-		code = (SELECT l.code FROM legs l WHERE l.job = items.job AND l.seq = items.seq AND l.result = 'failed' ORDER BY l.kind DESC LIMIT 1) WHERE state = 'pending' AND `+inFlightItem,
+	const worst = "FROM legs l WHERE l.job = items.job AND l.seq = items.seq ORDER BY CASE l.result WHEN 'failed' THEN 0 WHEN 'not-run' THEN 1 WHEN 'updated' THEN 2 ELSE 3 END, l.kind DESC LIMIT 1)"
+	if _, err := t.exec("UPDATE items SET state = 'final', result = (SELECT l.result "+worst+", code = (SELECT l.code "+worst+", detail = ?, at = ? WHERE state = 'pending' AND "+inFlightItem,
 		restoredDetail, t.now); err != nil {
 		return fmt.Errorf("settling what the restored database has open: %w", err)
 	}
-	for job, n := range open {
-		var c Counts
-		c.AddN(outcome.Failed, outcome.VoicemailTimeout, n)
-		if err := t.AddCounts(job, c, n); err != nil {
-			return err
-		}
+	if err := t.countRestored(); err != nil {
+		return err
 	}
 	if err := t.forgetRequests(); err != nil {
 		return fmt.Errorf("forgetting the requests of the restored database: %w", err)
@@ -201,8 +184,43 @@ func (t *Tx) HoldRestored(reason string, until time.Time) error {
 			return fmt.Errorf("holding the jobs of the restored database: %w", err)
 		}
 	}
-	_, err = t.exec("UPDATE journal SET until = ?, body = NULL WHERE until = 0", milli(until))
+	_, err := t.exec("UPDATE journal SET until = ?, body = NULL WHERE until = 0", milli(until))
 	return err
+}
+
+// countRestored adds the items that were in flight to the counts of their jobs.
+func (t *Tx) countRestored() error {
+	rows, err := t.rows(`SELECT i.job, i.result, i.code, count(*) FROM items i JOIN journal j ON j.user_ref = i.user_ref AND j.job = i.job AND j.seq = i.seq AND j.until = 0
+		GROUP BY i.job, i.result, i.code`)
+	if err != nil {
+		return err
+	}
+	counts, failed := make(map[int64]*Counts), make(map[int64]int64)
+	for rows.Next() {
+		var job, n int64
+		var result outcome.Result
+		var code outcome.Code
+		if err := rows.Scan(&job, &result, &code, &n); err != nil {
+			rows.Close()
+			return err
+		}
+		if counts[job] == nil {
+			counts[job] = new(Counts)
+		}
+		counts[job].AddN(result, code, n)
+		if result == outcome.Failed {
+			failed[job] += n
+		}
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return err
+	}
+	for job, c := range counts {
+		if err := t.AddCounts(job, *c, failed[job]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // forgetRequests keeps every request that the restored database knows from
@@ -210,7 +228,8 @@ func (t *Tx) HoldRestored(reason string, until time.Time) error {
 // and an idempotent system would answer "accepted" without setting an old PIN.
 // What was to be tried again because an answer was lost stays uncertain.
 func (t *Tx) forgetRequests() error {
-	rows, err := t.rows("SELECT DISTINCT job FROM legs WHERE state = 'pending' AND lost > 0")
+	rows, err := t.rows(`SELECT DISTINCT job FROM legs WHERE state = 'pending' AND lost > 0
+		UNION SELECT DISTINCT p.job FROM parts p JOIN legs l ON l.job = p.job AND l.seq = p.seq AND l.kind = 'pin' AND l.state = 'pending'`)
 	if err != nil {
 		return err
 	}
@@ -232,6 +251,9 @@ func (t *Tx) forgetRequests() error {
 		}
 	}
 	_, err = t.exec("UPDATE legs SET request_id = '', body = NULL WHERE request_id <> '' OR body IS NOT NULL")
+	if err == nil {
+		_, err = t.exec("UPDATE parts SET request_id = '', body = NULL WHERE request_id <> '' OR body IS NOT NULL")
+	}
 	return err
 }
 

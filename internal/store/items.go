@@ -45,6 +45,7 @@ type Leg struct {
 	Note      string // what was known of the mailbox then
 	Attempts  int
 	Lost      int
+	Parts     []Part // by system, where there are several
 }
 
 // AddItem writes an item and its legs when the job opens.
@@ -61,6 +62,11 @@ func (t *Tx) AddItem(job int64, it *Item) error {
 		if _, err := t.exec("INSERT INTO legs (job, seq, kind, state, result, code, value) VALUES (?,?,?,?,?,?,?)",
 			job, it.Seq, l.Kind, l.State, string(l.Result), string(l.Code), l.Value); err != nil {
 			return fmt.Errorf("writing item %d: %w", it.Seq, err)
+		}
+		for n := range l.Parts {
+			if err := t.PutPart(job, it.Seq, &l.Parts[n]); err != nil {
+				return err
+			}
 		}
 		if l.RequestID == "" && l.Lost == 0 {
 			continue
@@ -84,6 +90,7 @@ func (t *Tx) keepRequest(job, seq int64, l *Leg) error {
 // with its batches and counts, and tells whether there may be more.
 func (t *Tx) DropItems(job int64, limit int) (bool, error) {
 	for _, q := range []string{
+		"DELETE FROM parts WHERE job = ?1 AND seq IN (SELECT seq FROM items WHERE job = ?1 ORDER BY seq LIMIT ?2)",
 		"DELETE FROM legs WHERE job = ?1 AND seq IN (SELECT seq FROM items WHERE job = ?1 ORDER BY seq LIMIT ?2)",
 		"DELETE FROM items WHERE job = ?1 AND seq IN (SELECT seq FROM items WHERE job = ?1 ORDER BY seq LIMIT ?2)",
 	} {
@@ -154,7 +161,10 @@ func (t *Tx) ToDo(job, after, last int64, limit int) ([]ToDo, error) {
 		last := &todo[len(todo)-1]
 		last.Legs = append(last.Legs, l)
 	}
-	return todo, rows.Err()
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return nil, err
+	}
+	return todo, t.withParts(job, todo)
 }
 
 // inFlightItem tells whether an item is being pushed.
@@ -199,12 +209,26 @@ func (t *Tx) giveBack(job int64) error {
 	return err
 }
 
-// endLost ends the pending legs of which an answer was lost in an earlier job.
+// accepted tells whether one of several systems has accepted the PIN of a leg,
+// lostPart whether an answer of one was lost.
+const (
+	accepted = "(legs.kind = 'pin' AND EXISTS (SELECT 1 FROM parts p WHERE p.job = legs.job AND p.seq = legs.seq AND p.result = 'updated' AND p.code = 'ok'))"
+	lostPart = "(legs.kind = 'pin' AND EXISTS (SELECT 1 FROM parts p WHERE p.job = legs.job AND p.seq = legs.seq AND p.lost > 0 AND p.result <> 'updated'))"
+)
+
+// uncertainCode is the code of a leg that may have changed something, or has.
+const uncertainCode = "CASE WHEN " + accepted + " THEN '" + string(outcome.VoicemailPartial) + "' WHEN kind = 'pin' THEN '" +
+	string(outcome.VoicemailTimeout) + "' ELSE '" + string(outcome.DirectoryTimeout) + "' END"
+
+// endLost ends the pending legs of which an answer was lost in an earlier job,
+// or that some systems have accepted in it.
 func (t *Tx) endLost(job int64) error {
-	_, err := t.exec(`UPDATE legs SET state = 'final', result = 'failed', code = CASE kind WHEN 'pin' THEN ? ELSE ? END
-		WHERE job = ? AND state = 'pending' AND lost > 0
-		AND seq IN (SELECT seq FROM items WHERE job = ? AND state = 'pending' AND NOT `+inFlightItem+")",
-		string(outcome.VoicemailTimeout), string(outcome.DirectoryTimeout), job, job)
+	const open = " state = 'pending' AND seq IN (SELECT seq FROM items WHERE job = ?1 AND state = 'pending' AND NOT " + inFlightItem + ")"
+	if _, err := t.exec("UPDATE legs SET state = 'final', result = 'failed', code = "+uncertainCode+
+		" WHERE job = ?1 AND (lost > 0 OR "+accepted+" OR "+lostPart+") AND"+open, job); err != nil {
+		return err
+	}
+	_, err := t.exec("UPDATE parts SET state = 'final', result = 'failed', code = ?2 WHERE job = ?1 AND lost > 0 AND"+open, job, string(outcome.VoicemailTimeout))
 	return err
 }
 
@@ -256,9 +280,10 @@ type ReportRow struct {
 	LastName   string
 	Department string
 	Mail       string
-	PIN        Leg
+	PIN        Leg // its System names each with its code, where there are several
 	Password   Leg
 	EndedAt    int64
+	Behind     bool // not all of several systems have accepted the PIN
 }
 
 // Report calls each for every item of a job in order.
@@ -266,8 +291,11 @@ func (t *Tx) Report(job int64, each func(*ReportRow) error) error {
 	rows, err := t.rows(`SELECT i.seq, coalesce(i.user_ref, 0), coalesce(u.user_id, i.user_id), i.line, i.state, i.result, i.code, i.detail,
 			CASE WHEN i.status = '' THEN coalesce(u.status, '') ELSE i.status END, i.at,
 			coalesce(u.first_name, ''), coalesce(u.last_name, ''), coalesce(u.department, ''), coalesce(u.mail, ''),
-			coalesce(p.result, ''), coalesce(p.code, ''), p.value, coalesce(p.system, ''),
-			coalesce(w.result, ''), coalesce(w.code, ''), w.value
+			coalesce(p.result, ''), coalesce(p.code, ''), p.value,
+			coalesce((SELECT `+t.dialect.joined("s.system || ' ' || CASE s.code WHEN '' THEN s.result ELSE s.code END", "; ")+`
+				FROM (SELECT system, code, result FROM parts WHERE job = i.job AND seq = i.seq AND state = 'final' ORDER BY n, system) s), p.system, ''),
+			coalesce(w.result, ''), coalesce(w.code, ''), w.value,
+			EXISTS (SELECT 1 FROM parts WHERE job = i.job AND seq = i.seq AND state = 'final' AND result <> 'updated')
 		FROM items i
 		LEFT JOIN users u ON u.id = i.user_ref
 		LEFT JOIN legs p ON p.job = i.job AND p.seq = i.seq AND p.kind = 'pin'
@@ -283,7 +311,7 @@ func (t *Tx) Report(job int64, each func(*ReportRow) error) error {
 		if err := rows.Scan(&r.Seq, &r.UserRef, &r.UserID, &r.Line, &r.State, &r.Result, &r.Code, &r.Detail,
 			&r.Status, &r.EndedAt, &r.FirstName, &r.LastName, &department, &r.Mail,
 			&r.PIN.Result, &r.PIN.Code, &r.PIN.Value, &r.PIN.System,
-			&r.Password.Result, &r.Password.Code, &r.Password.Value); err != nil {
+			&r.Password.Result, &r.Password.Code, &r.Password.Value, &r.Behind); err != nil {
 			return fmt.Errorf("reading the items of job %d: %w", job, err)
 		}
 		ds, err := decodeDepartments(department)

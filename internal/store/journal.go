@@ -23,7 +23,12 @@ type Journalled struct {
 	Attempts  int
 	Lost      int   // of these, how many may have taken effect unseen
 	FirstAt   int64 // milliseconds
+	Before    SentBefore
 }
+
+// Held tells whether nothing of it is on the way: its user is kept, since one of
+// its systems has answered and another is to be asked.
+func (j *Journalled) Held() bool { return j.RequestID == "" }
 
 // ClaimedError says that the user is not to be touched now: another item of it
 // is in flight, or an attempt of one was lost so recently that it may still
@@ -45,6 +50,16 @@ var (
 	ErrStale  = errors.New("somebody else has moved the item")
 	ErrFenced = errors.New("somebody else has taken over the batch")
 )
+
+// FreeFor is Free for an item that needs no request.
+func (t *Tx) FreeFor(j *Journalled) error {
+	if j.Before.Others {
+		if err := t.freeBefore(j); err != nil {
+			return err
+		}
+	}
+	return t.Free(j.UserRef, "")
+}
 
 // Free returns a *ClaimedError unless nothing is in the way of changing the
 // user with the request of that id; "" for a change that needs none.
@@ -68,11 +83,20 @@ func (t *Tx) Free(userRef int64, requestID string) error {
 // Journal claims the user and records what is about to be sent, from now on as
 // if it had been. Its error is a *ClaimedError where something is in the way.
 func (t *Tx) Journal(j *Journalled) error {
+	if j.Before.inTheWay(j.System) {
+		if err := t.freeBefore(j); err != nil {
+			return err
+		}
+		if err := t.stepAside(j); err != nil {
+			return err
+		}
+	}
 	n, err := t.exec(`INSERT INTO journal (user_ref, job, seq, kind, request_id, system, entry_key, body, attempts, lost, first_at, until, note)
 		VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,0,?12)
 		ON CONFLICT (user_ref) DO UPDATE SET job = ?2, seq = ?3, kind = ?4, request_id = ?5, system = ?6, entry_key = ?7,
 			body = ?8, attempts = ?9, lost = ?10, first_at = ?11, until = 0, note = ?12
-		WHERE journal.until <> 0 AND (journal.until <= ?11 OR journal.request_id = ?5)`,
+		WHERE journal.until <> 0 AND (journal.until <= ?11 OR journal.request_id = ?5)
+			OR journal.until = 0 AND journal.request_id = '' AND journal.job = ?2 AND journal.seq = ?3`,
 		j.UserRef, j.Job, j.Seq, j.Kind, j.RequestID, j.System, j.EntryKey, j.Body, j.Attempts, j.Lost, t.now, j.Note)
 	if err != nil {
 		return fmt.Errorf("journalling item %d: %w", j.Seq, err)
@@ -84,7 +108,10 @@ func (t *Tx) Journal(j *Journalled) error {
 		return ErrStale
 	}
 	j.FirstAt = t.now
-	return nil
+	if j.Before.Others {
+		_, err = t.exec("DELETE FROM sent_before WHERE user_ref = ? AND system = ?", j.UserRef, j.System)
+	}
+	return err
 }
 
 // Attempted records what is known of the attempts of a journalled leg.
@@ -123,11 +150,12 @@ func (t *Tx) Quarantine(j *Journalled, until time.Time) error {
 }
 
 // LastSent returns the id of the request that was the last on its way to the
-// user, if an answer to it was lost and may still be asked for; "" where there
-// is none.
-func (t *Tx) LastSent(userRef int64) (string, error) {
+// user at a system, if an answer to it was lost and may still be asked for, or
+// it is one of several and not all have accepted; "" where there is none.
+func (t *Tx) LastSent(userRef int64, system string) (string, error) {
 	var id string
-	err := t.row("SELECT request_id FROM journal WHERE user_ref = ?", userRef).Scan(&id)
+	err := t.row(`SELECT request_id FROM journal WHERE user_ref = ?1 AND system = ?2
+		UNION ALL SELECT request_id FROM sent_before WHERE user_ref = ?1 AND system = ?2 LIMIT 1`, userRef, system).Scan(&id)
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", nil
 	}
@@ -139,14 +167,17 @@ func (t *Tx) LastSent(userRef int64) (string, error) {
 // for longer than longest from now: a clock that was set back would keep its
 // user from every job until it has caught up.
 func (t *Tx) ForgetSettled(longest time.Duration) error {
-	_, err := t.exec(`DELETE FROM journal WHERE until <> 0 AND until <= ? AND NOT EXISTS (SELECT 1 FROM legs l JOIN jobs ON jobs.id = l.job
-		WHERE l.job = journal.job AND l.seq = journal.seq AND l.kind = journal.kind AND l.code IN (?, ?) AND jobs.job_key IS NOT NULL)`,
-		t.now, string(outcome.VoicemailTimeout), string(outcome.DirectoryTimeout))
-	if err == nil {
-		_, err = t.exec("UPDATE journal SET until = ?1 WHERE until > ?1", t.now+longest.Milliseconds())
-	}
-	if err != nil {
-		return fmt.Errorf("forgetting what is settled: %w", err)
+	for _, table := range []string{"journal", "sent_before"} {
+		// An item that is open may still be asked for what it has sent.
+		_, err := t.exec("DELETE FROM "+table+" WHERE until <> 0 AND until <= ? AND NOT EXISTS (SELECT 1 FROM legs l JOIN jobs ON jobs.id = l.job "+
+			"WHERE l.job = "+table+".job AND l.seq = "+table+".seq AND l.kind = "+table+".kind AND (l.code IN (?, ?, ?) OR l.state <> 'final') AND jobs.job_key IS NOT NULL)",
+			t.now, string(outcome.VoicemailTimeout), string(outcome.DirectoryTimeout), string(outcome.VoicemailPartial))
+		if err == nil {
+			_, err = t.exec("UPDATE "+table+" SET until = ?1 WHERE until > ?1", t.now+longest.Milliseconds())
+		}
+		if err != nil {
+			return fmt.Errorf("forgetting what is settled: %w", err)
+		}
 	}
 	return nil
 }
@@ -156,6 +187,7 @@ func (t *Tx) ForgetSettled(longest time.Duration) error {
 // nothing keeps from being sent the next. 0 for none.
 func (t *Tx) InFlight(userRef int64) (int64, error) {
 	var job int64
-	err := t.row("SELECT coalesce(max(job), 0) FROM journal WHERE user_ref = ? AND (until = 0 OR until > ?)", userRef, t.now).Scan(&job)
+	err := t.row(`SELECT coalesce(max(job), 0) FROM (SELECT job FROM journal WHERE user_ref = ?1 AND (until = 0 OR until > ?2)
+		UNION ALL SELECT job FROM sent_before WHERE user_ref = ?1 AND until > ?2) sent`, userRef, t.now).Scan(&job)
 	return job, err
 }

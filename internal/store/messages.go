@@ -82,9 +82,9 @@ func (t *Tx) AddNotices(job int64, addresses []string, hook, prefix, suffix stri
 func (t *Tx) AddValues(job int64, prefix, suffix string) error {
 	_, err := t.exec(`INSERT INTO messages (job, seq, kind, message_id, recipient, state, next_at)
 		SELECT i.job, i.seq, CAST(? AS TEXT), CAST(? AS TEXT) || '.' || i.seq || CAST(? AS TEXT), '', CAST(? AS TEXT), CAST(? AS BIGINT) FROM items i WHERE i.job = ? AND EXISTS (SELECT 1 FROM legs l
-			WHERE l.job = i.job AND l.seq = i.seq AND (l.result = 'updated' OR l.code IN (?, ?)))
+			WHERE l.job = i.job AND l.seq = i.seq AND (l.result = 'updated' OR l.code IN (?, ?, ?)))
 		ON CONFLICT (job, seq) DO NOTHING`,
-		MessageValue, prefix, suffix, string(MessageWaiting), t.now, job, string(outcome.VoicemailTimeout), string(outcome.DirectoryTimeout))
+		MessageValue, prefix, suffix, string(MessageWaiting), t.now, job, string(outcome.VoicemailTimeout), string(outcome.DirectoryTimeout), string(outcome.VoicemailPartial))
 	if err != nil {
 		return fmt.Errorf("noting what job %d has to deliver: %w", job, err)
 	}

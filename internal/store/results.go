@@ -43,7 +43,7 @@ func NewResults(job int64) *Results {
 func (r *Results) Leg(seq int64, l *Leg) {
 	end := legEnd{l.Kind, l.System, l.Result, l.Code}
 	r.legs[end] = append(r.legs[end], seq)
-	if l.Code.Uncertain() {
+	if l.Code.Uncertain() && len(l.Parts) == 0 { // else each has its own
 		r.kept = append(r.kept, keptLeg{seq, *l})
 	}
 }

@@ -47,6 +47,11 @@ type Retried struct {
 // RetriedItems calls each for every item of a job that was given to another,
 // in order.
 func (t *Tx) RetriedItems(job, by int64, each func(*Retried) error) error {
+	parts := make(map[int64][]Part)
+	err := t.partsOf(job, "seq IN (SELECT seq FROM items WHERE job = ? AND retried_by = ?)", []any{job, by}, func(seq int64, p Part) { parts[seq] = append(parts[seq], p) })
+	if err != nil {
+		return err
+	}
 	rows, err := t.rows(`SELECT i.seq, coalesce(i.user_ref, 0), i.user_id, i.line, users.id IS NOT NULL,
 			l.kind, l.result, l.code, l.value, l.request_id, l.system, l.body, l.attempts, l.lost, l.note,
 			coalesce(users.id, 0), coalesce(users.user_id, ''), coalesce(users.first_name, ''), coalesce(users.middle_name, ''),
@@ -72,6 +77,9 @@ func (t *Tx) RetriedItems(job, by int64, each func(*Retried) error) error {
 			&u.ID, &u.UserID, &u.FirstName, &u.MiddleName, &u.LastName, &u.Manager, &departments, &u.Mail,
 			&u.Telephone, &u.Language, &u.Status, &u.InactiveReason, &u.Agreement, &u.DN, &u.Key); err != nil {
 			return fmt.Errorf("reading the items of job %d: %w", job, err)
+		}
+		if l.Kind == PIN {
+			l.Parts = parts[it.Seq]
 		}
 		if last != nil && last.Seq == it.Seq {
 			last.Legs = append(last.Legs, l)

@@ -2,7 +2,9 @@ package voicemail
 
 import (
 	"errors"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/dirpin/dirpin/config"
 	"github.com/dirpin/dirpin/internal/user"
@@ -13,13 +15,22 @@ func TestRouter(t *testing.T) {
 		return &user.Query{Match: user.MatchAll, Where: []user.Term{{Cond: &user.Condition{Field: user.FieldDepartment, Op: user.IsExactly, Text: []string{d}}}}}
 	}
 	system := func(name string, q *user.Query) *System {
-		s, err := New(&config.Voicemail{Name: name, Type: "none", For: q}, Options{})
+		s, err := New(&config.Voicemail{Name: name, Type: "http", URL: "http://127.0.0.1:1", Timeout: time.Second, For: q}, Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return s
 	}
 	a, b, rest := system("a", department("12")), system("b", department("14")), system("rest", nil)
+	none, err := New(&config.Voicemail{Name: "none", Type: "none"}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := func(m Mode, systems ...*System) *Router {
+		r := NewRouter(systems...)
+		r.Mode = m
+		return r
+	}
 	both := &user.User{Departments: []string{"14", "12"}}
 	for _, tt := range []struct {
 		name   string
@@ -34,10 +45,21 @@ func TestRouter(t *testing.T) {
 		{"none matches", NewRouter(a, b), &user.User{Departments: []string{"7"}}, "", ErrNoneMatches},
 		{"no department", NewRouter(a, b), &user.User{}, "", ErrNoneMatches},
 		{"none configured", NewRouter(), both, "", ErrNoSystems},
+		{"all that match", in(All, a, b, rest), both, "a b rest", nil},
+		{"all that match, of two", in(Any, b, a), both, "b a", nil},
+		{"one of them", in(All, a, b), &user.User{Departments: []string{"12"}}, "a", nil},
+		{"none of them", in(Any, a, b), &user.User{Departments: []string{"7"}}, "", ErrNoneMatches},
+		{"no mailbox is needed by the first", NewRouter(none, rest), both, "none", nil},
+		{"no mailbox is needed, but another entry has one", in(All, none, a, b), both, "a b", nil},
+		{"no mailbox is needed, and no other entry matches", in(Any, none, a), &user.User{Departments: []string{"7"}}, "none", nil},
 	} {
 		got, err := tt.router.Route(tt.u)
-		if !errors.Is(err, tt.err) || got != nil && got.Name() != tt.want || got == nil && tt.want != "" {
-			t.Errorf("%s: got %v, %v", tt.name, got, err)
+		var names []string
+		for _, s := range got {
+			names = append(names, s.Name())
+		}
+		if !errors.Is(err, tt.err) || strings.Join(names, " ") != tt.want {
+			t.Errorf("%s: got %v, %v", tt.name, names, err)
 		}
 		if err := tt.router.Close(); err != nil {
 			t.Errorf("%s: close: %v", tt.name, err)
