@@ -3,7 +3,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS := -X main.version=$(VERSION)
 export CGO_ENABLED = 1
 
-.PHONY: build demo test test-postgres lint bench bench-sync race crash soak mutants deps demo-deps dist dist-deps test-packages reproduce
+.PHONY: build demo test test-postgres lint bench bench-sync race crash soak mutants deps demo-deps dist dist-deps test-packages test-windows reproduce
 
 build:
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/dirpin ./cmd/dirpin
@@ -46,7 +46,7 @@ mutants:
 lint:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run gofmt"; exit 1; }
 	go vet ./...
-	GOOS=windows CGO_ENABLED=0 go vet ./config ./internal/voicemail ./internal/credential ./internal/strictyaml
+	GOOS=windows CGO_ENABLED=0 go vet ./config ./internal/acl ./internal/winservice ./internal/voicemail ./internal/credential ./internal/strictyaml
 	go vet -tags man ./cmd/dirpin
 	go tool staticcheck ./...
 
@@ -77,3 +77,9 @@ reproduce: dist-deps
 test-packages: dist-deps
 	@packaging/install-deps.sh debootstrap lintian rpm rpmlint man-db slapd ldap-utils openssl python3 qemu-user-static
 	packaging/test-packages.sh
+
+# Not part of make test: Wine and a compiler are 1.2 GB, and SQLite is compiled once
+# more. Runs the program for Windows under Wine.
+test-windows:
+	@packaging/install-deps.sh gcc-mingw-w64-x86-64 wine wine64
+	packaging/test-windows.sh

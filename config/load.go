@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 
 	"github.com/dirpin/dirpin/internal/strictyaml"
@@ -13,12 +12,9 @@ import (
 // Load reads the configuration file. The error of a faulty file is a
 // strictyaml.Faults with all that is wrong; warnings are in the Config.
 func Load(path string) (*Config, error) {
-	data, fi, err := readFile(path)
+	data, err := readFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read the configuration: %w", err)
-	}
-	if err := checkWriters(fi); err != nil {
-		return nil, fmt.Errorf("read the configuration %s: %w", path, err)
 	}
 	cfg, faults := Parse(path, data)
 	if err := faults.Err(); err != nil {
@@ -60,23 +56,23 @@ func folder(path string) string {
 
 var errNoFile = errors.New("it is not a regular file")
 
-// readFile reads a regular file of bounded size, and never waits for a pipe.
-func readFile(path string) ([]byte, os.FileInfo, error) {
+// readFile reads a regular file of bounded size that not anyone can change, and
+// never waits for a pipe.
+func readFile(path string) ([]byte, error) {
 	f, err := openNow(path)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer f.Close()
 	fi, err := f.Stat()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if !fi.Mode().IsRegular() {
-		return nil, nil, fmt.Errorf("%s: %w", path, errNoFile)
+		return nil, fmt.Errorf("%s: %w", path, errNoFile)
 	}
-	data, err := io.ReadAll(io.LimitReader(f, strictyaml.MaxSize+1))
-	if err != nil {
-		return nil, nil, err
+	if err := checkWriters(f, fi); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return data, fi, nil
+	return io.ReadAll(io.LimitReader(f, strictyaml.MaxSize+1))
 }

@@ -39,7 +39,7 @@ func checkSecretFile(f *os.File, fi os.FileInfo) error {
 
 // checkWriters refuses a configuration that anyone can change: it names
 // commands to run.
-func checkWriters(fi os.FileInfo) error {
+func checkWriters(_ *os.File, fi os.FileInfo) error {
 	if mode := fi.Mode().Perm(); mode&0o002 != 0 {
 		return fmt.Errorf("its mode %04o lets anyone change it: chmod o-w", mode)
 	}

@@ -26,6 +26,11 @@ func Template(stateDir string, directory *Directory) []byte {
 		"{jobs}", below("jobs"),
 		"{lists}", below("lists"),
 		"{reports}", below("reports"),
+		"{ca}", yamlText(examplePath("ca.pem")),
+		"{bind_password}", yamlText(examplePath("bind.pw")),
+		"{signers}", yamlText(examplePath("allowed_signers")),
+		"{webhook_key}", yamlText(examplePath("webhook.key")),
+		"{command}", yamlText(exampleCommand),
 		"{owners}", "["+strings.Join(owners, ", ")+"]",
 	).Replace(text))
 }
@@ -100,8 +105,8 @@ const template = `# The configuration of dirpin. "dirpin check" says what is wro
 # example where the text says so. A path is absolute, or meant from the folder
 # of this file. Durations take s, m, h and d, such as 90s or 1h30m; 0 is never.
 #
-# A secret is {file: PATH}, {env: NAME}, {credential: NAME} (systemd) or
-# {sealed: …} (made by "dirpin seal"); a plain text works and is warned about.
+# A secret is {file: PATH}, {env: NAME}, {credential: NAME} (systemd,
+# DPAPI) or {sealed: …} (made by "dirpin seal"); a plain text works and is warned about.
 
 version: 1
 
@@ -116,7 +121,7 @@ state_dir: {state_dir}
 #key_file: {key}
 
 # debug, info, warn or error; as text, json or journald; to a file where "file"
-# names one, else to stderr.
+# names one, else to stderr (of a Windows service: the Event Log).
 #log: {level: info, format: text}
 
 # The folders that job files are dropped into: a list, one a team.
@@ -130,11 +135,11 @@ watch:
     #reports: {reports}
     # A file is complete when it has not changed for this long.
     #settle: 1s
-    # Who may drop files: accounts, %groups.
+    # Who may drop files: accounts, %groups; on Windows CORP\alice, CORP\group.
     #owners: {owners}
     # When set, only files with a signature by one of these (ssh-keygen -Y sign
     # -n dirpin) are taken. An example:
-    #signers: /etc/dirpin/allowed_signers
+    #signers: {signers}
     # owner: the file's owner must be one of owners. share: whoever can write to
     # the folder, which network file systems without signers need.
     #trust: owner
@@ -155,8 +160,8 @@ watch:
 #    start_tls: false
     # Sends the password in clear over ldap://. Leave it alone.
 #    insecure_plaintext: false
-#    ca_file: /etc/dirpin/ca.pem
-#    bind: {dn: "cn=sync,dc=example,dc=com", password: {file: /etc/dirpin/bind.pw}}
+#    ca_file: {ca}
+#    bind: {dn: "cn=sync,dc=example,dc=com", password: {file: {bind_password}}}
 #    base: dc=example,dc=com
     # Left out, the default of the directory's kind; for Active Directory
     # (&(objectCategory=person)(objectClass=user)).
@@ -198,7 +203,7 @@ watch:
     # unity, http, exec, stream, or none (these users need no mailbox).
 #    type: unity
 #    url: https://cuc.example.com
-#    ca_file: /etc/dirpin/ca.pem
+#    ca_file: {ca}
 #    user: admin
 #    password: {credential: cuc}
 #    for: {match: all, where: [{field: department, op: is exactly, text: "12, 14"}]}
@@ -215,7 +220,7 @@ watch:
 #    hours: {cron: "0 20 * * 1-5", for: 8h, timezone: Europe/Berlin}
 #  - name: phones
 #    type: exec
-#    command: [/usr/libexec/push-pin, --site, hq]
+#    command: [{command}, --site, hq]
 
 # Where a user matches several: first, to the first alone; all, to all, and the
 # PIN is committed when all have accepted it; any, when one has.
@@ -251,7 +256,7 @@ watch:
 # of your own; language, of those whose own is not known.
 
 # Told when a job has ended. An example:
-#webhook: {url: "https://chat.example.com/dirpin", secret: {file: /etc/dirpin/webhook.key}}
+#webhook: {url: "https://chat.example.com/dirpin", secret: {file: {webhook_key}}}
 
 # Metrics (for whoever has the token in metrics.token), health; off when left out.
 # An example:

@@ -33,9 +33,12 @@ func (r *runner) apply(g *group) {
 	}
 	r.ready = without(r.ready, gone)
 	for _, w := range g.finished {
-		r.done(w)
+		r.batches[w.batch.N].open--
 		_, code, _ := combine(w.vs)
 		r.env.ended(code, 1)
+	}
+	for _, h := range g.batches {
+		delete(r.batches, h.N)
 	}
 	for w, until := range g.waiting {
 		wait := until.Sub(r.env.Store.Now()) // of a clock that may be set meanwhile
@@ -81,20 +84,6 @@ func without(ws []*work, gone map[*work]bool) []*work {
 	}
 	clear(ws[len(kept):])
 	return kept
-}
-
-// done ends an item's way through the runner, and its batch's with the last.
-func (r *runner) done(w *work) {
-	h := r.batches[w.batch.N]
-	h.open--
-	if h.open > 0 || h.after < h.Last {
-		return
-	}
-	// A batch that cannot be ended now is ended by giveBack.
-	err := r.env.Store.Write(context.Background(), func(tx *store.Tx) error { return tx.EndBatch(h.Batch) })
-	if err == nil {
-		delete(r.batches, w.batch.N)
-	}
 }
 
 // tally draws the conclusions from a group: limits, denials, cancelling.

@@ -19,6 +19,11 @@ func (e *Env) write(ctx context.Context, fn func(*store.Tx) error) error {
 	return e.lasting(ctx, func() error { return e.Store.Write(ctx, fn) })
 }
 
+// read is Store.Read in the same way, and is not given up when ctx ends.
+func (e *Env) read(ctx context.Context, fn func(*store.Tx) error) error {
+	return e.lasting(ctx, func() error { return e.Store.Read(context.WithoutCancel(ctx), fn) })
+}
+
 // lasting does f again for as long as the database's server is out of reach. A
 // job outlives a restart of it: what was accepted meanwhile is kept. When ctx
 // has ended it goes on for a few minutes only.

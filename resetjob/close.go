@@ -10,8 +10,9 @@ import (
 
 // close writes the report of a job that has ended, delivers what it drew, and
 // forgets the values that nobody needs any more. Until the report is durable
-// the values stay: a close that was cut is done over, whole.
-func (e *Env) close(ctx context.Context, l *loaded) (*store.Job, error) {
+// the values stay: a close that was cut is done over, whole. With disown the job
+// is nobody's afterwards.
+func (e *Env) close(ctx context.Context, l *loaded, disown bool) (*store.Job, error) {
 	ctx = context.WithoutCancel(ctx) // a report is a matter of seconds, and of a job that is done
 	err := e.sealValues(ctx, l)
 	var w *reportWriter
@@ -31,6 +32,11 @@ func (e *Env) close(ctx context.Context, l *loaded) (*store.Job, error) {
 		}
 		if err := tx.SetStage(l.job.ID, store.StageClosed); err != nil {
 			return err
+		}
+		if disown {
+			if err := tx.DisownJob(l.job.ID, e.Owner.ID); err != nil {
+				return err
+			}
 		}
 		return eraseSettled(tx, l.job)
 	})

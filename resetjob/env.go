@@ -45,6 +45,7 @@ type Env struct {
 	// otherwise.
 	Step func(name string)
 
+	advances rounds
 	reported reported
 	batch    int64 // items a batch, in tests; 0: BatchSize
 }

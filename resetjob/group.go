@@ -39,6 +39,7 @@ type group struct {
 	back     []*work // cut, and taken out of the journal: nothing had left
 	left     []*work // of these, who is left to the next run
 	finished []*work
+	batches  []*hand // that are done by that
 	again    []*work // settled, with another leg to be pushed
 	waiting  map[*work]time.Time
 	full     []*work
@@ -249,9 +250,31 @@ func (g *group) write(tx *store.Tx) error {
 		g.counts.Add(result, code)
 	}
 	g.failures = failures(g.finished)
+	if err := g.endBatches(tx); err != nil {
+		return err
+	}
 	var err error
 	g.total, err = tx.Count(g.r.job.ID, g.counts, g.failures)
 	return err
+}
+
+// endBatches ends those of which the group has finished the last item.
+func (g *group) endBatches(tx *store.Tx) error {
+	g.batches = nil
+	open := make(map[*hand]int)
+	for _, w := range g.finished {
+		h := g.r.batches[w.batch.N]
+		if _, ok := open[h]; !ok {
+			open[h] = h.open
+		}
+		if open[h]--; open[h] == 0 && h.after >= h.Last {
+			if err := tx.EndBatch(h.Batch); err != nil {
+				return err
+			}
+			g.batches = append(g.batches, h)
+		}
+	}
+	return nil
 }
 
 // active tells whether the job may go on in that state.

@@ -66,23 +66,30 @@ func (e *Env) help(ctx context.Context, id int64, shift Shift) error {
 // endLate ends those whom a process has given back, unsent, after another one
 // had ended the job.
 func (e *Env) endLate(ctx context.Context, id int64) error {
+	var j *store.Job
+	var pending int64
+	err := e.read(ctx, func(tx *store.Tx) (err error) {
+		if j, err = tx.Job(id); err == nil && j.State.Ended() {
+			pending, _, err = tx.CountOpen(id)
+		}
+		return err
+	})
+	if err != nil || pending == 0 {
+		return err
+	}
+	var code outcome.Code
+	switch {
+	case j.State == store.Cancelled, j.State == store.Superseded:
+		code = outcome.Cancelled
+	case j.State == store.Stopped && strings.HasPrefix(j.Reason, DeniedReason):
+		code = outcome.VoicemailDenied
+	case j.State == store.Stopped:
+		code = outcome.MaxFailures
+	default:
+		return nil
+	}
 	return e.write(context.WithoutCancel(ctx), func(tx *store.Tx) error {
-		j, err := tx.Job(id)
-		if err != nil {
-			return err
-		}
-		var code outcome.Code
-		switch {
-		case j.State == store.Cancelled, j.State == store.Superseded:
-			code = outcome.Cancelled
-		case j.State == store.Stopped && strings.HasPrefix(j.Reason, DeniedReason):
-			code = outcome.VoicemailDenied
-		case j.State == store.Stopped:
-			code = outcome.MaxFailures
-		default:
-			return nil
-		}
-		_, err = tx.EndPending(id, code)
+		_, err := tx.EndPending(id, code)
 		return err
 	})
 }
@@ -102,13 +109,11 @@ func (e *Env) awaitOthers(ctx context.Context, id int64, shift Shift) error {
 	for {
 		var free, others int
 		var j *store.Job
-		err := e.lasting(ctx, func() error {
-			return e.Store.Read(context.WithoutCancel(ctx), func(tx *store.Tx) (err error) {
-				if j, err = tx.Job(id); err == nil {
-					free, others, err = tx.BatchesLeft(id, e.Owner.ID)
-				}
-				return err
-			})
+		err := e.read(ctx, func(tx *store.Tx) (err error) {
+			if j, err = tx.Job(id); err == nil {
+				free, others, err = tx.BatchesLeft(id, e.Owner.ID)
+			}
+			return err
 		})
 		if err != nil || others == 0 || free > 0 && !j.State.Ended() || ctx.Err() != nil {
 			return err

@@ -240,14 +240,19 @@ func (e *Env) open(ctx context.Context, l *loaded, progress func(int64)) error {
 		return err
 	}
 	w := itemWriter{job: l.job.ID, key: l.key}
+	opened := false
 	err = s.chunks(ctx, openChunk, func(chunk []judged) error {
 		e.step("opening")
 		err := e.Store.Write(ctx, func(tx *store.Tx) error {
 			if err := s.decide(tx, chunk); err != nil {
 				return err
 			}
-			return w.write(tx, chunk)
+			if err := w.write(tx, chunk); err != nil || len(chunk) == openChunk {
+				return err
+			}
+			return e.opened(tx, l, &w) // it was the last
 		})
+		opened = err == nil && len(chunk) < openChunk
 		if progress != nil {
 			progress(w.seq)
 		}
@@ -256,25 +261,39 @@ func (e *Env) open(ctx context.Context, l *loaded, progress func(int64)) error {
 	if err != nil {
 		return fmt.Errorf("opening job %d: %w", l.job.ID, err)
 	}
-	return e.Store.Write(ctx, func(tx *store.Tx) error {
-		for n, first := int64(1), int64(1); first <= w.seq; n, first = n+1, first+e.batchSize() {
-			if err := tx.AddBatch(store.Batch{Job: l.job.ID, N: n, First: first, Last: min(first+e.batchSize()-1, w.seq)}); err != nil {
-				return err
-			}
-		}
-		text := fmt.Sprintf("%d selected, %d to be changed", w.seq, w.todo)
-		if w.seq == 0 {
-			text = nobodySelected
-		}
-		if err := tx.LogJob(l.job.ID, text); err != nil {
+	if opened {
+		return nil
+	}
+	return e.Store.Write(ctx, func(tx *store.Tx) error { return e.opened(tx, l, &w) })
+}
+
+// opened makes batches of the items of a job, all of which are there.
+func (e *Env) opened(tx *store.Tx, l *loaded, w *itemWriter) error {
+	for n, first := int64(1), int64(1); first <= w.seq; n, first = n+1, first+e.batchSize() {
+		if err := tx.AddBatch(store.Batch{Job: l.job.ID, N: n, First: first, Last: min(first+e.batchSize()-1, w.seq)}); err != nil {
 			return err
 		}
-		return tx.SetStage(l.job.ID, store.StageOpen)
-	})
+	}
+	text := fmt.Sprintf("%d selected, %d to be changed", w.seq, w.todo)
+	if w.seq == 0 {
+		text = nobodySelected
+	}
+	if err := tx.LogJob(l.job.ID, text); err != nil {
+		return err
+	}
+	return tx.SetStage(l.job.ID, store.StageOpen)
 }
 
 func (e *Env) dropItems(ctx context.Context, job int64) error {
-	for more := true; more; {
+	more := false
+	err := e.Store.Read(ctx, func(tx *store.Tx) (err error) {
+		more, err = tx.HasItems(job)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for more {
 		err := e.Store.Write(ctx, func(tx *store.Tx) (err error) {
 			more, err = tx.DropItems(job, openChunk)
 			return err

@@ -158,13 +158,12 @@ func (o *Owner) Close() error {
 	return errors.Join(err, o.unlock())
 }
 
-// unlock takes the lock away. The file goes while it is locked: nobody can be
-// waiting for it, since nobody waits for these locks.
+// unlock takes the lock away.
 func (o *Owner) unlock() error {
 	if o.lock == nil {
 		return nil
 	}
-	return errors.Join(os.Remove(o.lock.Path()), o.lock.Close())
+	return removeLocked(o.lock)
 }
 
 // lockPath returns "" where there are no locks.
@@ -206,11 +205,7 @@ func locked(s *store.Store, owner string) (life, error) {
 	if !free {
 		return living, nil
 	}
-	err = os.Remove(path)
-	if errors.Is(err, fs.ErrNotExist) { // somebody else has found out at the same moment
-		err = nil
-	}
-	return dead, errors.Join(err, l.Close())
+	return dead, removeLocked(l)
 }
 
 // cutReason is shown for a job whose process died.

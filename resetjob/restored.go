@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/dirpin/dirpin/internal/incarnation"
@@ -164,10 +165,51 @@ func (e *Env) EnterToLook(ctx context.Context) error {
 // advance raises the generation: a backup made before this moment is known as
 // such. A kill between the two leaves the marker behind, which is no sign of
 // anything. A marker that is ahead stays: it is the sign of a restore.
+//
+// Many who ask at once, each at the end of a job, share one: it begins after
+// all of them have asked.
 func (e *Env) advance(ctx context.Context) error {
 	if e.Marker == nil {
 		return nil
 	}
+	return e.advances.join(func() error { return e.advanceOnce(ctx) })
+}
+
+// rounds lets those who want the same thing done from now on have it done once
+// for all.
+type rounds struct {
+	turn sync.Mutex // of the one that is under way
+	mu   sync.Mutex
+	next *round // who asks now joins it; nil: nobody waits
+}
+
+type round struct {
+	done chan struct{}
+	err  error
+}
+
+func (r *rounds) join(do func() error) error {
+	r.mu.Lock()
+	mine := r.next
+	if mine != nil {
+		r.mu.Unlock()
+		<-mine.done
+		return mine.err
+	}
+	mine = &round{done: make(chan struct{})}
+	r.next = mine
+	r.mu.Unlock()
+	r.turn.Lock()
+	defer r.turn.Unlock()
+	r.mu.Lock()
+	r.next = nil
+	r.mu.Unlock()
+	defer close(mine.done)
+	mine.err = do()
+	return mine.err
+}
+
+func (e *Env) advanceOnce(ctx context.Context) error {
 	var in store.Incarnation
 	err := e.Store.Write(ctx, func(tx *store.Tx) (err error) {
 		if in, err = tx.Incarnation(); err != nil || in.Restored != "" {

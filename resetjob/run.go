@@ -74,7 +74,12 @@ func (e *Env) Work(ctx context.Context, id int64, shift Shift) (*store.Job, erro
 	if err != nil {
 		return nil, err
 	}
-	defer e.write(context.WithoutCancel(ctx), func(tx *store.Tx) error { return tx.DisownJob(id, e.Owner.ID) })
+	disowned := false
+	defer func() {
+		if !disowned {
+			e.write(context.WithoutCancel(ctx), func(tx *store.Tx) error { return tx.DisownJob(id, e.Owner.ID) })
+		}
+	}()
 	for {
 		err = e.workOrSettle(ctx, l, shift)
 		if wait := new(ShiftError); shift.Leave || !errors.As(err, &wait) || !wait.Others {
@@ -93,8 +98,9 @@ func (e *Env) Work(ctx context.Context, id int64, shift Shift) (*store.Job, erro
 	if err != nil {
 		return l.job, err
 	}
-	j, err := e.close(ctx, l)
+	j, err := e.close(ctx, l, shift.Leave)
 	if err != nil || shift.Leave { // mails wait for servers: who calls DeliverDue has the time
+		disowned = err == nil
 		return j, err
 	}
 	_, err = e.deliver(ctx, l, runWaits)
@@ -118,11 +124,9 @@ func (e *Env) workOrSettle(ctx context.Context, l *loaded, shift Shift) error {
 }
 
 func (e *Env) refresh(ctx context.Context, l *loaded) error {
-	return e.lasting(ctx, func() error {
-		return e.Store.Read(context.WithoutCancel(ctx), func(tx *store.Tx) (err error) {
-			l.job, err = tx.Job(l.job.ID)
-			return err
-		})
+	return e.read(ctx, func(tx *store.Tx) (err error) {
+		l.job, err = tx.Job(l.job.ID)
+		return err
 	})
 }
 
@@ -133,7 +137,7 @@ func (e *Env) settleCut(ctx context.Context, l *loaded, shift Shift) error {
 	var others int
 	err := e.endLate(ctx, l.job.ID)
 	if err == nil {
-		err = e.write(context.WithoutCancel(ctx), func(tx *store.Tx) (err error) {
+		err = e.read(ctx, func(tx *store.Tx) (err error) {
 			if _, pushing, err = tx.CountOpen(l.job.ID); err == nil {
 				_, others, err = tx.BatchesLeft(l.job.ID, e.Owner.ID)
 			}

@@ -446,6 +446,9 @@ func (r *runner) wakes() (time.Time, bool) {
 // giveBack ends the batches in hand: those with items left wait for the next
 // run.
 func (r *runner) giveBack() error {
+	if len(r.batches) == 0 {
+		return nil
+	}
 	return r.env.write(context.Background(), func(tx *store.Tx) error {
 		for _, b := range r.batches {
 			if err := tx.EndBatch(b.Batch); err != nil {

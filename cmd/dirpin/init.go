@@ -137,16 +137,11 @@ func runInit(a *app, o initOptions) error {
 			return err
 		}
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := makeState(stateDir, "jobs", "lists", "reports"); err != nil {
 		return withCode(exitUsage, err)
 	}
-	for _, d := range []struct {
-		name string
-		mode os.FileMode
-	}{{"", 0o750}, {"jobs", 0o750}, {"lists", 0o750}, {"reports", 0o750}} {
-		if err := makeDir(filepath.Join(stateDir, d.name), d.mode); err != nil {
-			return withCode(exitUsage, err)
-		}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return withCode(exitUsage, err)
 	}
 	ring, err := credential.NewRing(nil, time.Now())
 	if err != nil {
@@ -186,15 +181,8 @@ Back up %s apart from the database: without it no PIN can be verified.
 	return nil
 }
 
-func makeDir(path string, mode os.FileMode) error {
-	if err := os.MkdirAll(path, mode); err != nil {
-		return err
-	}
-	return os.Chmod(path, mode)
-}
-
 func writeNew(path string, data []byte, mode os.FileMode) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
+	f, err := createNew(path, mode)
 	if err != nil {
 		return err
 	}

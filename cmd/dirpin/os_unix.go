@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/user"
+	"path/filepath"
 	"runtime/debug"
 	"strconv"
 	"syscall"
@@ -89,3 +90,24 @@ func giveAway(stateDir string, state []string, config string) error {
 	}
 	return os.Chown(config, 0, gid)
 }
+
+// makeState makes the state folder and those in it.
+func makeState(dir string, folders ...string) error {
+	for _, name := range append([]string{""}, folders...) {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(path, 0o750); err != nil {
+			return err
+		}
+		if err := os.Chmod(path, 0o750); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// createNew makes a file that is not there yet.
+func createNew(path string, mode os.FileMode) (*os.File, error) {
+	return os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
+}
+
+const runAs = "run as root or dirpin: sudo -u dirpin dirpin …"

@@ -194,8 +194,6 @@ func (a *app) loadConfig() (*config.Config, error) {
 	return cfg, nil
 }
 
-const runAs = "run as root or dirpin: sudo -u dirpin dirpin …"
-
 // session is an open installation: configuration, key ring and store, checked
 // against each other.
 type session struct {

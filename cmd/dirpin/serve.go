@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -23,30 +24,40 @@ import (
 )
 
 func newServeCommand(a *app) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use: "serve", Short: "Run as the service: synchronize, and work on jobs", Args: cobra.NoArgs,
 		Long: `Run in the foreground as the service does: keep the agreements synchronized and
 work on jobs. SIGHUP reads the configuration anew, all of it or nothing, and opens
 the log file anew. SIGTERM and Ctrl-C settle the pushes in hand and leave the rest
 for the next start; the exit code is 0 then.`,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runServe(cmd.Context(), a) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return supervise(cmd, func(ctx context.Context, s supervisor) error { return runServe(ctx, a, s) })
+		},
 	}
+	serveFlags(cmd)
+	return cmd
 }
 
 // serveMemory keeps an idle daemon small; jobs may take more, at the price of
 // collecting garbage more often.
 const serveMemory = 256 << 20
 
-func runServe(ctx context.Context, a *app) error {
+// supervisor is what stands above the service where that is more than signals:
+// Windows' service manager.
+type supervisor struct {
+	reload <-chan struct{}                 // asks for the configuration to be read anew
+	ready  func()                          // wants to be told that the service works; nil: does not
+	log    func(slog.Leveler) slog.Handler // nil: stderr
+}
+
+func runServe(ctx context.Context, a *app, s supervisor) error {
 	debug.SetGCPercent(25) // as for jobs, see withJobs
 	debug.SetMemoryLimit(serveMemory)
-	hup, stop := reloads()
-	defer stop()
 	err := daemon.Run(ctx, daemon.Options{
 		Version: version, Stderr: a.err, LogLevel: a.logLevel,
 		Load: a.loadConfig,
 		Open: func(ctx context.Context, cfg *config.Config) (*store.Store, error) { return a.openStore(ctx, cfg) },
-		Make: a.daemonParts, Step: atStep, Hup: hup,
+		Make: a.daemonParts, Step: atStep, Hup: s.reload, Log: s.log, Ready: s.ready,
 	})
 	var running *daemon.RunningError
 	if errors.As(err, &running) {

@@ -3,10 +3,24 @@
 package main
 
 import (
+	"context"
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/spf13/cobra"
 )
+
+// serveFlags adds none.
+func serveFlags(*cobra.Command) {}
+
+// supervise has serve run in the foreground, as systemd wants it too. SIGHUP asks
+// for a reload.
+func supervise(cmd *cobra.Command, serve func(context.Context, supervisor) error) error {
+	hup, stop := reloads()
+	defer stop()
+	return serve(cmd.Context(), supervisor{reload: hup})
+}
 
 // reloads passes SIGHUP on, by which the service is told to read its
 // configuration anew.

@@ -116,19 +116,6 @@ func (s *systemctl) ask(ctx context.Context, what string) error {
 	return nil
 }
 
-// serviceState is what systemd knows of the service.
-type serviceState struct {
-	Service string `json:"service"`
-	Loaded  string `json:"loaded"`  // loaded, not-found, masked, …
-	Enabled string `json:"enabled"` // enabled, disabled, …
-	Active  string `json:"active"`  // active, reloading, inactive, failed, activating, deactivating
-	Since   string `json:"since"`
-	PID     string `json:"pid"`
-	Status  string `json:"status"` // what it says that it does
-	Result  string `json:"result"` // success, exit-code, watchdog, …
-	Code    string `json:"exit_code"`
-}
-
 func (s *systemctl) status(ctx context.Context, _ *config.Config) error {
 	if err := s.needsSystemd(); err != nil {
 		return err

@@ -1,8 +1,8 @@
-//go:build !linux
+//go:build !linux && !windows
 
 package main
 
 import "github.com/spf13/cobra"
 
-// serviceCommands are there where systemd may be.
+// serviceCommands are there where systemd or Windows may be.
 func serviceCommands(*app) []*cobra.Command { return nil }

@@ -11,7 +11,7 @@ import (
 
 var (
 	// ErrDenied says that whoever runs dirpin can't read the key ring.
-	ErrDenied = errors.New("permission denied: run as root or dirpin: sudo -u dirpin dirpin …")
+	ErrDenied = errors.New("permission denied: " + runAs)
 	// ErrExposed says that others can read, or own, the key ring.
 	ErrExposed = errors.New("the key ring is not private")
 	// ErrChanged says that the key ring was changed by somebody else.
@@ -98,7 +98,7 @@ func writeRing(path string, r *Ring, may func(target string) error) (err error) 
 		target = resolved // the link stays a link
 	}
 	aside := target + ".new"
-	f, err := os.OpenFile(aside, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := createPrivate(target, aside)
 	if errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("%s is in the way: another `dirpin keys` is at work, or one was cut off; remove the file if none is", aside)
 	}
@@ -115,9 +115,6 @@ func writeRing(path string, r *Ring, may func(target string) error) (err error) 
 	}()
 	defer f.Close()
 	if err := may(target); err != nil {
-		return err
-	}
-	if err := makePrivate(target, f); err != nil {
 		return err
 	}
 	data := r.Marshal()

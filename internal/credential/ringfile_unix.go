@@ -3,6 +3,7 @@
 package credential
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -44,9 +45,20 @@ func ownerOf(info fs.FileInfo) (owner, bool) {
 	return owner{int(st.Uid), int(st.Gid)}, true
 }
 
-// makePrivate gives the new file the owner and mode of the one that it will
-// replace; where there is none and root writes, the owner of the folder, so
+// createPrivate makes the file that will replace another with the other's owner
+// and mode; where there is none and root writes, with the owner of the folder, so
 // that the service can read it.
+func createPrivate(target, aside string) (*os.File, error) {
+	f, err := os.OpenFile(aside, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := makePrivate(target, f); err != nil {
+		return nil, errors.Join(err, f.Close(), os.Remove(aside))
+	}
+	return f, nil
+}
+
 func makePrivate(target string, f *os.File) error {
 	mode := fs.FileMode(0o600)
 	model, err := os.Stat(target)
@@ -77,3 +89,5 @@ func syncDir(dir string) error {
 	defer d.Close()
 	return d.Sync()
 }
+
+const runAs = "run as root or dirpin: sudo -u dirpin dirpin …"

@@ -1,78 +1,38 @@
 package credential
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"unsafe"
 
-	"golang.org/x/sys/windows"
+	"github.com/dirpin/dirpin/internal/acl"
 )
 
 func openRing(path string) (*os.File, error) { return os.Open(path) }
 
-// checkPrivate wants that nobody but the owner, the system and the
-// administrators is allowed anything in the file's access list. The mode that
-// Go shows on Windows says nothing.
-func checkPrivate(path string, f *os.File, _ fs.FileInfo) error {
-	sd, err := windows.GetSecurityInfo(windows.Handle(f.Fd()), windows.SE_FILE_OBJECT,
-		windows.OWNER_SECURITY_INFORMATION|windows.DACL_SECURITY_INFORMATION)
-	if err != nil {
-		return fmt.Errorf("reading its access list: %w", err)
-	}
-	owner, _, err := sd.Owner()
-	if err != nil {
-		return fmt.Errorf("reading its owner: %w", err)
-	}
-	me, err := windows.GetCurrentProcessToken().GetTokenUser()
-	if err != nil {
-		return fmt.Errorf("asking who runs: %w", err)
-	}
-	dacl, _, err := sd.DACL()
-	if err != nil || dacl == nil {
-		return exposed(path, "everyone")
-	}
-	for i := range uint32(dacl.AceCount) {
-		var ace *windows.ACCESS_ALLOWED_ACE
-		if err := windows.GetAce(dacl, i, &ace); err != nil {
-			return fmt.Errorf("reading its access list: %w", err)
-		}
-		if ace.Header.AceType != windows.ACCESS_ALLOWED_ACE_TYPE {
-			continue
-		}
-		sid := (*windows.SID)(unsafe.Pointer(&ace.SidStart))
-		if sid.Equals(owner) || sid.Equals(me.User.Sid) ||
-			sid.IsWellKnown(windows.WinLocalSystemSid) ||
-			sid.IsWellKnown(windows.WinBuiltinAdministratorsSid) ||
-			sid.IsWellKnown(windows.WinCreatorOwnerRightsSid) {
-			continue
-		}
-		return exposed(path, sid.String())
+// checkPrivate wants that nobody but the system, the administrators and the
+// service is allowed anything in the file's access list, and that it belongs to
+// one of them. The mode that Go shows on Windows says nothing.
+func checkPrivate(_ string, f *os.File, _ fs.FileInfo) error {
+	if err := acl.Private(f, acl.Read|acl.Change); err != nil {
+		return fmt.Errorf("%w: %w", ErrExposed, err)
 	}
 	return nil
 }
 
-func exposed(path, who string) error {
-	return fmt.Errorf(`%w: %s may use it: icacls "%s" /inheritance:r /grant:r "%%USERNAME%%":F SYSTEM:F`, ErrExposed, who, path)
-}
-
-// makePrivate gives the new file the access list of the one that it will
-// replace; where there is none, a list of owner, system and administrators
-// that inherits nothing from the folder.
-func makePrivate(target string, f *os.File) error {
-	sd, err := windows.GetNamedSecurityInfo(target, windows.SE_FILE_OBJECT, windows.DACL_SECURITY_INFORMATION)
-	if err != nil {
-		if sd, err = windows.SecurityDescriptorFromString("D:P(A;;FA;;;OW)(A;;FA;;;SY)(A;;FA;;;BA)"); err != nil {
-			return err
-		}
+// createPrivate makes the file that will replace another with the other's access
+// list from its first moment; where there is none, with one that lets
+// administrators and the system at it, and the service read it.
+func createPrivate(target, aside string) (*os.File, error) {
+	f, err := acl.CreateLike(aside, target)
+	if errors.Is(err, fs.ErrNotExist) {
+		return acl.Create(aside)
 	}
-	dacl, _, err := sd.DACL()
-	if err != nil {
-		return err
-	}
-	return windows.SetNamedSecurityInfo(f.Name(), windows.SE_FILE_OBJECT,
-		windows.DACL_SECURITY_INFORMATION|windows.PROTECTED_DACL_SECURITY_INFORMATION, nil, nil, dacl, nil)
+	return f, err
 }
 
 // syncDir has nothing to do: the rename is as durable as NTFS makes it.
 func syncDir(string) error { return nil }
+
+const runAs = "run it in a prompt of an administrator"

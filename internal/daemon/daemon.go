@@ -25,7 +25,9 @@ import (
 type Options struct {
 	Version  string
 	Stderr   io.Writer
-	LogLevel string // overrides the configuration's; "": it does not
+	LogLevel string                          // overrides the configuration's; "": it does not
+	Log      func(slog.Leveler) slog.Handler // where the log goes that names no file; nil: to Stderr
+	Ready    func()                          // is called once, when it works; nil: nobody is told
 
 	Load func() (*config.Config, error)                              // reads the configuration
 	Open func(context.Context, *config.Config) (*store.Store, error) // opens its database
@@ -97,7 +99,7 @@ type daemon struct {
 // it has on the wire, and returns nil. Its error is a *RunningError where another
 // one runs.
 func Run(ctx context.Context, o Options) error {
-	out, err := newOutput(o.Stderr, o.LogLevel)
+	out, err := newOutput(o.Stderr, o.Log, o.LogLevel)
 	if err != nil {
 		return err
 	}
@@ -188,6 +190,9 @@ func (d *daemon) becameReady(cfg *config.Config) {
 	d.log.Info("ready", "version", d.o.Version, "configuration", cfg.Path, "database", d.store.Name(), "agreements", len(cfg.Agreements),
 		"voicemail", len(cfg.Voicemail), "took", time.Since(d.began).Round(time.Millisecond).String())
 	d.notify.ready()
+	if d.o.Ready != nil {
+		d.o.Ready()
+	}
 	debug.FreeOSMemory() // of reading the configuration and opening everything, once
 }
 

@@ -85,12 +85,12 @@ func lockFile(path string) (*flock.Flock, error) {
 		return nil, fmt.Errorf("locking %s: %w", path, err)
 	}
 	if !ok {
-		by, _ := os.ReadFile(path)
+		by, _ := os.ReadFile(holderFile(path))
 		return nil, &RunningError{Path: path, By: strings.TrimSpace(string(by))}
 	}
 	host, _ := os.Hostname() // for people
 	text := fmt.Sprintf("process %d on %s, since %s\n", os.Getpid(), host, time.Now().UTC().Format(time.RFC3339))
-	if err := os.WriteFile(path, []byte(text), 0o640); err != nil {
+	if err := os.WriteFile(holderFile(path), []byte(text), 0o640); err != nil {
 		return nil, errors.Join(fmt.Errorf("locking %s: %w", path, err), f.Close())
 	}
 	return f, nil

@@ -6,11 +6,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"strings"
 	"sync"
 	"sync/atomic"
-
-	slogjournal "github.com/systemd/slog-journal"
 
 	"github.com/dirpin/dirpin/config"
 )
@@ -19,6 +16,7 @@ import (
 // level, format or file change.
 type output struct {
 	stderr io.Writer
+	system func(slog.Leveler) slog.Handler // takes the place of stderr; nil: nothing does
 	level  *slog.LevelVar
 	forced bool // the command line says the level
 
@@ -27,17 +25,21 @@ type output struct {
 	now  atomic.Pointer[slog.Handler]
 }
 
-// newOutput logs to stderr until something else is said. level is what the
+// newOutput logs to stderr, or to what the system has in its place, until
+// something else is said. level is what the
 // command line asks for; "": the configuration's.
-func newOutput(stderr io.Writer, level string) (*output, error) {
-	o := &output{stderr: stderr, level: new(slog.LevelVar)}
+func newOutput(stderr io.Writer, system func(slog.Leveler) slog.Handler, level string) (*output, error) {
+	o := &output{stderr: stderr, system: system, level: new(slog.LevelVar)}
 	if level != "" {
 		if err := o.level.UnmarshalText([]byte(level)); err != nil {
 			return nil, fmt.Errorf("log level: %w", err)
 		}
 		o.forced = true
 	}
-	var h slog.Handler = slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: o.level})
+	h, _, err := o.open(config.Log{})
+	if err != nil {
+		return nil, err
+	}
 	o.now.Store(&h)
 	return o, nil
 }
@@ -67,14 +69,14 @@ func (o *output) set(c config.Log) error {
 func (o *output) open(c config.Log) (h slog.Handler, file *os.File, err error) {
 	opts := &slog.HandlerOptions{Level: o.level}
 	if c.Format == "journald" {
-		h, err = slogjournal.NewHandler(&slogjournal.Options{Level: o.level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-			a.Key = journalField(a.Key)
-			return a
-		}, ReplaceGroup: journalField})
+		h, err = newJournal(o.level)
 		if err != nil {
 			return nil, nil, fmt.Errorf("log: format journald: %w", err)
 		}
 		return h, nil, nil
+	}
+	if c.File == "" && o.system != nil {
+		return o.system(o.level), nil, nil
 	}
 	w := o.stderr
 	if c.File != "" {
@@ -88,20 +90,6 @@ func (o *output) open(c config.Log) (h slog.Handler, file *os.File, err error) {
 		return slog.NewJSONHandler(w, opts), file, nil
 	}
 	return slog.NewTextHandler(w, opts), file, nil
-}
-
-// journalField is the name of a field of the journal: upper case, with _ for
-// whatever else stands there (systemd.journal-fields(7)).
-func journalField(key string) string {
-	return strings.Map(func(c rune) rune {
-		switch {
-		case 'a' <= c && c <= 'z':
-			return c - 'a' + 'A'
-		case 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-			return c
-		}
-		return '_'
-	}, key)
 }
 
 func (o *output) close() error {

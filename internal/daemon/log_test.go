@@ -18,7 +18,7 @@ import (
 // carry.
 func TestOutputFollows(t *testing.T) {
 	var stderr bytes.Buffer
-	o, err := newOutput(&stderr, "")
+	o, err := newOutput(&stderr, nil, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +69,7 @@ func TestOutputFollows(t *testing.T) {
 // The command line's level stands above the configuration's.
 func TestOutputLevelOfTheCommandLine(t *testing.T) {
 	var stderr bytes.Buffer
-	o, err := newOutput(&stderr, "error")
+	o, err := newOutput(&stderr, nil, "error")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +97,7 @@ func TestOutputToTheJournal(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	o, err := newOutput(&bytes.Buffer{}, "")
+	o, err := newOutput(&bytes.Buffer{}, nil, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -64,7 +64,7 @@ func (s *Store) copyTo(ctx context.Context, path string) error {
 }
 
 func forgetValues(ctx context.Context, path string) (err error) {
-	db, err := sql.Open("sqlite3", "file:"+filepath.ToSlash(path)+"?_secure_delete=on&_foreign_keys=off&_journal_mode=OFF&_synchronous=OFF")
+	db, err := sql.Open("sqlite3", fileURI(path, "_secure_delete=on&_foreign_keys=off&_journal_mode=OFF&_synchronous=OFF"))
 	if err != nil {
 		return err
 	}
@@ -176,13 +176,4 @@ func settleFile(ctx context.Context, path string) error {
 		}
 	}
 	return nil
-}
-
-func syncFolder(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	err = f.Sync()
-	return errors.Join(err, f.Close())
 }

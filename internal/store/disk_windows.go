@@ -35,3 +35,6 @@ func freeSpace(path string) (int64, bool) {
 	}
 	return int64(free), true
 }
+
+// syncFolder does nothing: Windows has no such call.
+func syncFolder(string) error { return nil }

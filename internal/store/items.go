@@ -86,6 +86,13 @@ func (t *Tx) keepRequest(job, seq int64, l *Leg) error {
 	return err
 }
 
+// HasItems tells whether the job has any.
+func (t *Tx) HasItems(job int64) (bool, error) {
+	var n int
+	err := t.row("SELECT count(*) FROM (SELECT 1 FROM items WHERE job = ? LIMIT 1) found", job).Scan(&n)
+	return n > 0, err
+}
+
 // DropItems forgets up to limit items of a job that was cut while it opened,
 // with its batches and counts, and tells whether there may be more.
 func (t *Tx) DropItems(job int64, limit int) (bool, error) {
@@ -102,12 +109,8 @@ func (t *Tx) DropItems(job int64, limit int) (bool, error) {
 			continue
 		}
 	}
-	var left int
-	if err := t.row("SELECT count(*) FROM (SELECT 1 FROM items WHERE job = ? LIMIT 1) found", job).Scan(&left); err != nil {
-		return false, err
-	}
-	if left > 0 {
-		return true, nil
+	if left, err := t.HasItems(job); err != nil || left {
+		return left, err
 	}
 	if _, err := t.exec("DELETE FROM batches WHERE job = ?", job); err != nil {
 		return false, err

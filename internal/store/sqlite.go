@@ -63,14 +63,23 @@ func dsn(o Options, more string) string {
 	if err != nil {
 		abs = o.Path
 	}
-	u := url.URL{Scheme: "file", Path: filepath.ToSlash(abs)}
-	return u.String() + "?_journal_mode=WAL&_synchronous=FULL&_foreign_keys=on&_secure_delete=on&_cache_size=-8000&_busy_timeout=" +
-		strconv.FormatInt(o.Busy.Milliseconds(), 10) + "&" + more
+	return fileURI(abs, "_journal_mode=WAL&_synchronous=FULL&_foreign_keys=on&_secure_delete=on&_cache_size=-8000&_busy_timeout="+
+		strconv.FormatInt(o.Busy.Milliseconds(), 10)+"&"+more)
 }
 
 // unchanging opens a file that nobody writes, and leaves nothing beside it.
 func unchanging(path string) string {
-	u := url.URL{Scheme: "file", Path: filepath.ToSlash(path), RawQuery: "mode=ro&immutable=1"}
+	return fileURI(path, "mode=ro&immutable=1")
+}
+
+// fileURI is how SQLite is told of a file and how to open it, whatever characters
+// the path has: file:///C:/ProgramData/… on Windows.
+func fileURI(path, query string) string {
+	path = filepath.ToSlash(path)
+	if filepath.VolumeName(path) != "" {
+		path = "/" + path
+	}
+	u := url.URL{Scheme: "file", Path: path, RawQuery: query}
 	return u.String()
 }
 

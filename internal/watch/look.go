@@ -126,6 +126,9 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
+// busyFor is how long a file may be open in another program before that is said.
+const busyFor = time.Minute
+
 // claim takes files out of the folder: a rename, of which only one process can
 // do each. They are claimed in one folder of their own, so that what is
 // claimed at once is made durable at once.
@@ -143,7 +146,7 @@ func (f *Folder) claim(d *dir, names []string) error {
 		err := d.Rename(name, c.path())
 		// The rename of a network file system may have worked whatever it says.
 		if _, err2 := d.Lstat(c.path()); err2 != nil {
-			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if err != nil && !errors.Is(err, fs.ErrNotExist) && !(busy(err) && now.Sub(f.seen[name].since) < busyFor) {
 				problem = fmt.Errorf("claiming %s: %w", printable(name), err)
 			}
 			continue // another process was faster, or it was removed

@@ -3,7 +3,6 @@
 package watch
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -28,12 +27,18 @@ type owners struct {
 	names []string // accounts, and groups that begin with %
 }
 
+// busy is never so: what is open can be renamed.
+func busy(error) bool { return false }
+
+// own has nothing to do: a folder is made with its mode.
+func (d *dir) own(string) error { return nil }
+
 // dropper returns who dropped a file, where that is somebody who may and nobody
-// else can have written it. With free nobody asks.
-func (o *owners) dropper(fi fs.FileInfo, free bool) (string, error) {
+// else can have written it; a *refusal where not. With free nobody asks.
+func (o *owners) dropper(_ *os.File, fi fs.FileInfo, free bool) (string, error) {
 	st, ok := fi.Sys().(*syscall.Stat_t)
 	if !ok {
-		return "", errors.New("whose it is cannot be told")
+		return "", refuse("whose it is cannot be told")
 	}
 	uid := strconv.FormatUint(uint64(st.Uid), 10)
 	name, groups := uid, []string(nil)
@@ -55,11 +60,11 @@ func (o *owners) dropper(fi fs.FileInfo, free bool) (string, error) {
 	})
 	switch {
 	case !may:
-		return name, fmt.Errorf("it belongs to %s, who may not drop jobs here (owners of the watch folder: %s; add them there, or have one of these drop it)", name, strings.Join(o.names, ", "))
+		return name, refuse("it belongs to %s, who may not drop jobs here (owners of the watch folder: %s; add them there, or have one of these drop it)", name, strings.Join(o.names, ", "))
 	case fi.Mode().Perm()&0o022 != 0:
-		return name, fmt.Errorf("others than its owner can write it (mode %04o): chmod go-w, and drop it again", fi.Mode().Perm())
+		return name, refuse("others than its owner can write it (mode %04o): chmod go-w, and drop it again", fi.Mode().Perm())
 	case st.Nlink != 1:
-		return name, errors.New("it has another name elsewhere (a hard link): drop a copy")
+		return name, refuse("it has another name elsewhere (a hard link): drop a copy")
 	}
 	return name, nil
 }

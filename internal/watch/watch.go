@@ -248,7 +248,10 @@ func (f *Folder) open() (*dir, error) {
 func (d *dir) inner(name string, mode fs.FileMode) error {
 	fi, err := d.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		if err = d.Mkdir(name, mode); err == nil || errors.Is(err, fs.ErrExist) {
+		if err = d.Mkdir(name, mode); err == nil {
+			err = d.own(name)
+		}
+		if err == nil || errors.Is(err, fs.ErrExist) {
 			fi, err = d.Lstat(name)
 		}
 	}

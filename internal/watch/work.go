@@ -211,10 +211,8 @@ func (f *Folder) read(d *dir, c *claim) (*dropped, error) {
 	if !isJobFile(c.name) {
 		return file, refuse("a job file's name ends in .yaml, .yml or .json")
 	}
-	if file.owner, err = f.owners.dropper(file.info, d.free); err != nil {
-		return file, refuse("%v", err)
-	}
-	return file, nil
+	file.owner, err = f.owners.dropper(opened, file.info, d.free)
+	return file, err
 }
 
 // submit makes a job of a file.

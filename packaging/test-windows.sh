@@ -1,0 +1,215 @@
+#!/bin/bash
+# Runs what Windows is different in under Wine: tests of packages, then the program
+# as an administrator meets it, from init to the removal of the service. What Wine
+# cannot show is listed in docs/windows.md. test-windows.sh [DIRPIN.EXE]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+CC=${CC_WINDOWS:-x86_64-w64-mingw32-gcc}
+work=$(mktemp -d "${TMPDIR:-/tmp}/dirpin-wine.XXXXXX")
+export WINEPREFIX=$work/prefix WINEDEBUG=-all LC_ALL=C.UTF-8
+unset DISPLAY DIRPIN_CONFIG
+c=$WINEPREFIX/drive_c
+data=$c/ProgramData/dirpin
+end() {
+	[ -z "${user:-}" ] || exec {user}>&-
+	wineserver -k || true
+	wineserver -w || true
+	rm -rf "$work"
+}
+trap end EXIT
+fail() {
+	echo "FAILED: $*" >&2
+	[ ! -e "$work/out" ] || cat "$work/out" >&2
+	exit 1
+}
+
+# dirpin CODE ARG…: runs the program and wants an exit code; what it prints is in
+# $work/out.
+dirpin() {
+	local want=$1 got=0
+	shift
+	wine 'C:\dirpin test\dirpin.exe' "$@" >"$work/out" 2>&1 <"${input:-/dev/null}" || got=$?
+	[ "$got" = "$want" ] || fail "dirpin $*: exit code $got, not $want"
+}
+# Wine has no groups in lists, but in the modes that it makes of them.
+closed() { [ $((0$(stat -c %a "$1") & 007)) = 0 ] || fail "$1 is open to others"; }
+says() { grep -qF -- "$1" "$work/out" || fail "it does not say: $1"; }
+# await WHAT COMMAND…: until the command succeeds, for 30 s.
+await() {
+	local what=$1
+	shift
+	for _ in $(seq 300); do
+		! "$@" >/dev/null 2>&1 || return 0
+		sleep 0.1
+	done
+	fail "$what did not happen within 30 s: $*"
+}
+# found TEXT FILES: FILES is a pattern.
+found() { grep -qF -- "$1" $2; }
+step() { echo "== $*" >&2; }
+
+step "build"
+if [ $# -gt 0 ]; then
+	cp "$1" "$work/dirpin.exe"
+else
+	GOOS=windows GOARCH=amd64 CGO_ENABLED=1 CC=$CC go build -trimpath -o "$work/dirpin.exe" ./cmd/dirpin
+fi
+for hook in hook.exe bcryptprimitives.dll; do
+	$CC -O1 -Wall $([ "${hook#*.}" = exe ] || echo -shared) -o "$work/$hook" "packaging/windows/wine/${hook%.*}.c" -ladvapi32
+done
+wine wineboot -i >/dev/null 2>&1
+[ -e "$c/windows/system32/bcryptprimitives.dll" ] || cp "$work/bcryptprimitives.dll" "$c/windows/system32/"
+
+step "packages"
+# Files are readable by everybody: what may be private must be made so.
+(umask 022; GOOS=windows CGO_ENABLED=0 go test -count=1 -exec wine ./internal/acl ./internal/winservice)
+
+# From here on files are as on a Windows where folders hand their lists down.
+umask 077; wineserver -w
+mkdir "$c/dirpin test"
+cp "$work/dirpin.exe" "$work/hook.exe" "$c/dirpin test/"
+
+step "init, check, users"
+dirpin 0 version
+dirpin 2 check
+says 'dirpin init'
+dirpin 0 init
+dirpin 2 init
+says 'exists already'
+closed "$data/key"
+cat >>"$data/dirpin.yaml" <<'Y'
+voicemail:
+  - name: hook
+    type: exec
+    command: ['C:\dirpin test\hook.exe', 'C:\dirpin test']
+    timeout: 5s
+    retries: 0
+Y
+printf 'version: 1\r\nnonsense: 2\r\n' >"$work/bad.yaml"
+cp "$work/bad.yaml" "$c/dirpin test/bad.yaml"
+dirpin 2 --config 'C:\dirpin test\bad.yaml' check
+says 'C:\dirpin test\bad.yaml:2:1'
+dirpin 0 check
+chmod o+w "$data/dirpin.yaml" # in Wine: Everyone may write
+dirpin 2 check
+says icacls
+chmod o-w "$data/dirpin.yaml"
+chmod o+r "$data/key"
+dirpin 2 find
+says icacls
+chmod o-r "$data/key"
+printf '\xef\xbb\xbfuser_id,first_name,last_name,department\r\nalice,Alice,Able,12\r\nbob,Bob,Büker,14\r\n' >"$c/dirpin test/users.csv"
+dirpin 0 users import 'C:\dirpin test\users.csv'
+says '2 users imported.'
+dirpin 0 --json find
+says 'Büker'
+dirpin 0 doctor
+
+step "credentials"
+printf 's3cret value' >"$work/secret"
+input=$work/secret dirpin 0 service credential token
+closed "$data/credentials/token"
+cp "$data/dirpin.yaml" "$work/plain.yaml"
+printf 'http: {listen: "127.0.0.1:18765", metrics_token: {credential: token}}\n' >>"$data/dirpin.yaml"
+dirpin 0 check
+sed -i 's/credential: token/credential: none/' "$data/dirpin.yaml"
+dirpin 2 serve
+says 'dirpin service credential none'
+cp "$work/plain.yaml" "$data/dirpin.yaml"
+
+step "run, and a hook that hangs"
+printf 'name: first\r\nselect: {query: all}\r\nreset: {pin: "4825"}\r\n' >"$c/dirpin test/job.yaml"
+dirpin 0 run 'C:\dirpin test\job.yaml' --dry-run
+dirpin 0 run 'C:\dirpin test\job.yaml' --yes
+says 'Updated 2, skipped 0'
+[ "$(grep -c '"pin":"4825"' "$c/dirpin test/requests")" = 2 ] || fail "the hook was not asked for both"
+printf '\xef\xbb\xbf' | cmp -n 3 - "$data/reports/1-first/report.log" || fail "report.log has no BOM"
+printf 4825 >"$work/pin"
+input=$work/pin dirpin 0 verify alice --pin
+still() { # the child of the hook adds nothing any more
+	local size
+	size=$(stat -c %s "$c/dirpin test/beats")
+	sleep 0.5
+	[ "$size" = "$(stat -c %s "$c/dirpin test/beats")" ]
+}
+touch "$c/dirpin test/hang"
+printf 'select: {query: {match: all, where: [{field: user_id, op: is exactly, text: bob}]}}\nreset: {pin: "5937"}\n' >"$c/dirpin test/hang.yaml"
+dirpin 1 run 'C:\dirpin test\hang.yaml' --yes
+says 'Uncertain: 1'
+[ -s "$c/dirpin test/beats" ] || fail "the hook had no child"
+still || fail "the child of the hook lives on"
+rm "$c/dirpin test/hang" "$c/dirpin test/beats"
+
+step "the service"
+# Wine ends services when the last program of the user does: here is one.
+exec {user}> >(exec wine cmd.exe >/dev/null 2>&1)
+dirpin 4 service status
+says 'not installed'
+dirpin 2 service start
+dirpin 2 serve --service
+says 'dirpin service start'
+dirpin 0 service install
+dirpin 0 service install # once more changes nothing
+wine reg query 'HKLM\SYSTEM\CurrentControlSet\Services\dirpin' >"$work/out"
+for text in 'NT SERVICE\dirpin' '"C:\dirpin test\dirpin.exe" serve --service' 'PreshutdownTimeout    REG_DWORD    0x2bf20' 'Start    REG_DWORD    0x2'; do says "$text"; done
+wine reg query 'HKLM\SYSTEM\CurrentControlSet\Services\EventLog\Application\dirpin' >"$work/out"
+says 'EventCreate.exe'
+dirpin 4 service status
+dirpin 0 service start
+dirpin 0 service status
+says 'NT SERVICE\dirpin'
+dirpin 5 serve
+says 'another dirpin serve is running: process'
+
+step "dropped files"
+cp "$c/dirpin test/job.yaml" "$data/jobs/plain.yaml"
+await "a plain secret is refused" found 'a plain value may not stand' "$data/jobs/rejected/*plain.yaml.reason.txt"
+printf '\xef\xbb\xbf' | cmp -n 3 - "$data"/jobs/rejected/*.reason.txt || fail "the reason has no BOM"
+! grep -q 4825 "$data"/jobs/rejected/*plain.yaml || fail "the refused file keeps its secret"
+sed -i 's/plain: false/plain: true/' "$data/dirpin.yaml"
+dirpin 0 service reload
+pid=$(wine 'C:\dirpin test\dirpin.exe' --json service status | grep -o '"pid":"[0-9]*' | grep -o '[0-9]*$')
+# The reload is taken up when a file is taken that was refused before.
+taken() {
+	printf 'name: second\nselect: {query: all}\nreset: {pin: "6172"}\n' >"$data/jobs/second.tmp"
+	mv "$data/jobs/second.tmp" "$data/jobs/second.yaml"
+	sleep 2
+	ls "$data"/jobs/accepted/*second.yaml
+}
+await "a file is taken" taken
+await "its job ends" found 'Updated 2, skipped 0' "$data/jobs/accepted/*second.yaml.status.txt"
+[ ! -e "$data/jobs/second.yaml" ] || fail "the taken file is still there"
+[ -z "$(ls "$data/jobs/.claims")" ] || fail "claims are left"
+printf 'name: other\nselect: {query: all}\nreset: {pin: "7261"}\n' >"$data/jobs/writable.tmp"
+chmod 666 "$data/jobs/writable.tmp"
+mv "$data/jobs/writable.tmp" "$data/jobs/writable.yaml"
+await "a file is refused that everybody can write" found 'Everyone can write it' "$data/jobs/rejected/*writable.yaml.reason.txt"
+
+step "a service that is killed in a push, with its hook"
+touch "$c/dirpin test/hang"
+printf 'name: third\nselect: {query: {match: all, where: [{field: user_id, op: is exactly, text: alice}]}}\nreset: {pin: "8194"}\n' >"$data/jobs/third.tmp"
+mv "$data/jobs/third.tmp" "$data/jobs/third.yaml"
+await "the hook hangs" test -s "$c/dirpin test/beats"
+wine taskkill /f /pid "$pid" >"$work/out"
+await "the hook's child ends with the service" still
+rm "$c/dirpin test/hang"
+dirpin 0 service start
+await "the job goes on" found 'Updated 1, skipped 0' "$data/jobs/accepted/*third.yaml.status.txt"
+[ "$(grep '"pin":"8194"' "$c/dirpin test/requests" | grep -o '"request_id":"[^"]*"' | sort -u | wc -l)" = 1 ] || fail "the push was repeated under another id"
+[ "$(grep -c '"pin":"8194"' "$c/dirpin test/requests")" = 2 ] || fail "the push was not repeated"
+
+step "stop, a faulty configuration, removal"
+dirpin 0 service stop
+dirpin 4 service status
+says inactive
+dirpin 4 service reload
+echo 'nonsense: 1' >>"$data/dirpin.yaml"
+dirpin 2 service start
+says 'unknown key'
+wine net start dirpin >"$work/out" 2>&1 || true
+await "the service says why it stopped" bash -c 'wine "C:\dirpin test\dirpin.exe" service status | grep -q "exit code 2"'
+dirpin 0 service uninstall
+dirpin 4 service status
+says 'not installed'
+[ -e "$data/dirpin.db" ] || fail "the removal of the service took the database"
+echo "all right under $(wine --version)" >&2
