@@ -61,9 +61,10 @@ bench-sync: deps build
 	go run ./internal/syncbench -users $(USERS)
 	go test ./ldapsync -run '^$$' -bench RatioIncremental -benchtime 1x -timeout 10m
 
-# Releases: deb and rpm for amd64 and arm64, checksums, SBOMs, in dist/.
+# Releases: deb and rpm for amd64 and arm64, an MSI for Windows, checksums, SBOMs, in
+# dist/.
 dist-deps: demo-deps
-	@packaging/install-deps.sh git binutils gcc-x86-64-linux-gnu gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+	@packaging/install-deps.sh git binutils gcc-x86-64-linux-gnu gcc-aarch64-linux-gnu libc6-dev-arm64-cross gcc-mingw-w64-x86-64 wixl msitools faketime osslsigncode
 
 dist: dist-deps
 	packaging/dist.sh dist
@@ -81,5 +82,5 @@ test-packages: dist-deps
 # Not part of make test: Wine and a compiler are 1.2 GB, and SQLite is compiled once
 # more. Runs the program for Windows under Wine.
 test-windows:
-	@packaging/install-deps.sh gcc-mingw-w64-x86-64 wine wine64
+	@packaging/install-deps.sh gcc-mingw-w64-x86-64 wine wine64 wixl msitools faketime osslsigncode openssl
 	packaging/test-windows.sh

@@ -5,7 +5,7 @@
 set -eu
 out=$(mkdir -p "$1" && cd "$1" && pwd)
 shift
-[ $# -gt 0 ] || set -- amd64 arm64
+[ $# -gt 0 ] || set -- amd64 arm64 windows
 cd "$(dirname "$0")/.."
 
 # A tag v1.2.3 is 1.2.3; four commits later it is 1.2.3+4.gabcdef. Before the
@@ -72,11 +72,42 @@ for kind in deb rpm; do
 	done
 done
 
+sbom() { # PROGRAM NAME
+	"$work/cyclonedx-gomod" bin -json -noserial -notimestamp -licenses -std -version "$VERSION" -output "$out/dirpin_${VERSION}_$2.cdx.json" "$1" 2>"$work/sbom.log" || { cat "$work/sbom.log" >&2; exit 1; }
+}
+
+# The MSI, for x64. Its program has a version and a manifest, which the linker takes
+# from a file beside the sources.
+windows() {
+	stage=$work/windows
+	resource=cmd/dirpin/resource_windows_amd64.syso
+	mkdir "$stage" "$work/resource"
+	cp packaging/windows/dirpin.manifest "$work/resource/"
+	sed "s|@VERSION@|$VERSION|; s|@NUMBERS@|$(packaging/windows/numbers.sh "$VERSION" | tr . ,)|" packaging/windows/dirpin.rc >"$work/resource/dirpin.rc"
+	trap 'rm -rf "$work" "$resource"' EXIT
+	(cd "$work/resource" && x86_64-w64-mingw32-windres dirpin.rc -O coff -o resource.syso)
+	cp "$work/resource/resource.syso" "$resource"
+	(export GOOS=windows GOARCH=amd64 CC="${CC_WINDOWS:-x86_64-w64-mingw32-gcc}" && build "$stage/dirpin.exe")
+	rm "$resource"
+	trap 'rm -rf "$work"' EXIT
+	packaging/windows/sign.sh "$stage/dirpin.exe"
+	sbom "$stage/dirpin.exe" windows_amd64
+	mkdir "$stage/docs"
+	cp "$doc"/*.md "$stage/docs/"
+	cp -r "$doc/examples" "$stage/examples"
+	cp LICENSE "$stage/LICENSE.txt"
+	find "$stage" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
+	packaging/windows/msi.sh "$stage" "$VERSION" "$out/dirpin_${VERSION}_windows_amd64.msi"
+	packaging/windows/sign.sh "$out/dirpin_${VERSION}_windows_amd64.msi"
+	echo "windows: the program has $(stat -c %s "$stage/dirpin.exe") bytes" >&2
+}
+
 for ARCH in "$@"; do
 	case $ARCH in
+	windows) windows; continue ;;
 	amd64) export CC="${CC_AMD64:-x86_64-linux-gnu-gcc}" ;;
 	arm64) export CC="${CC_ARM64:-aarch64-linux-gnu-gcc}" ;;
-	*) echo "no $ARCH: amd64 or arm64" >&2; exit 2 ;;
+	*) echo "no $ARCH: amd64, arm64 or windows" >&2; exit 2 ;;
 	esac
 	export GOARCH="$ARCH" GOOS=linux
 	build "$work/dirpin-$ARCH"
@@ -98,7 +129,7 @@ for ARCH in "$@"; do
 			-e "s|@STAGE@|$work/stage-$ARCH-$kind|; s|@SCRIPTS@|$work/$kind|" packaging/linux/nfpm.yaml >"$work/nfpm.yaml"
 		"$work/nfpm" package --config "$work/nfpm.yaml" --packager $kind --target "$out/" >"$work/nfpm.log" 2>&1 || { cat "$work/nfpm.log" >&2; exit 1; }
 	done
-	"$work/cyclonedx-gomod" bin -json -noserial -notimestamp -licenses -std -version "$VERSION" -output "$out/dirpin_${VERSION}_linux_$ARCH.cdx.json" "$work/dirpin-$ARCH" 2>"$work/sbom.log" || { cat "$work/sbom.log" >&2; exit 1; }
+	sbom "$work/dirpin-$ARCH" "linux_$ARCH"
 	echo "$ARCH: the program has $(stat -c %s "$work/dirpin-$ARCH") bytes, needs glibc $needs" >&2
 done
 (cd "$out" && sha256sum dirpin[-_]* >SHA256SUMS)

@@ -212,4 +212,60 @@ dirpin 0 service uninstall
 dirpin 4 service status
 says 'not installed'
 [ -e "$data/dirpin.db" ] || fail "the removal of the service took the database"
+step "the MSI, signed"
+# A key of this test: a real one is bought (docs/windows.md).
+openssl req -x509 -newkey rsa:2048 -nodes -keyout "$work/key.pem" -out "$work/cert.pem" -days 2 -subj '/CN=dirpin test' \
+	-addext extendedKeyUsage=codeSigning -addext keyUsage=digitalSignature 2>"$work/out"
+export DIRPIN_SIGN="-certs $work/cert.pem -key $work/key.pem"
+mkdir -p "$work/stage/docs"
+cp "$work/dirpin.exe" "$work/stage/"
+cp docs/*.md "$work/stage/docs/"
+packaging/windows/sign.sh "$work/stage/dirpin.exe" 2>"$work/out"
+for version in 1.0.0 1.1.0; do
+	[ $version = 1.0.0 ] || echo new >"$work/stage/docs/new in $version.txt"
+	packaging/windows/msi.sh "$work/stage" $version "$c/$version.msi"
+	packaging/windows/msi.sh "$work/stage" $version "$work/again.msi"
+	cmp "$c/$version.msi" "$work/again.msi" || fail "the MSI made again is another one"
+	packaging/windows/sign.sh "$c/$version.msi" 2>"$work/out"
+done
+for f in "$work/stage/dirpin.exe" "$c/1.0.0.msi" "$c/1.1.0.msi"; do
+	osslsigncode verify -CAfile "$work/cert.pem" -in "$f" >"$work/out" 2>&1 || fail "$f: its signature does not hold"
+done
+head -c -1000 "$work/stage/dirpin.exe" >"$work/cut.exe"
+! osslsigncode verify -CAfile "$work/cert.pem" -in "$work/cut.exe" >/dev/null 2>&1 || fail "a changed program has a good signature"
+
+installed="$c/Program Files/dirpin"
+cp "$work/plain.yaml" "$data/dirpin.yaml"
+msi() { wine msiexec "$1" "C:\\$2.msi" /qn "/l*v" 'C:\msi.log' >"$work/out" 2>&1 || fail "msiexec $1 $2: exit code $?"; }
+msi /i 1.0.0
+cmp "$work/stage/dirpin.exe" "$installed/dirpin.exe"
+[ -e "$installed/docs/windows.md" ] || fail "the pages are missing"
+program() { wine 'C:\Program Files\dirpin\dirpin.exe' "$@" >"$work/out" 2>&1; }
+program service status || true
+says 'inactive, as NT SERVICE\dirpin, enabled at boot'
+wine reg query 'HKLM\SYSTEM\CurrentControlSet\Services\dirpin' >"$work/out"
+for text in '"C:\Program Files\dirpin\dirpin.exe" serve --service' 'PreshutdownTimeout    REG_DWORD    0x2bf20'; do says "$text"; done
+wine reg query 'HKLM\SYSTEM\CurrentControlSet\Services\EventLog\Application\dirpin' >"$work/out"
+says 'REG_EXPAND_SZ    %SystemRoot%\System32\EventCreate.exe'
+path() { wine reg query 'HKLM\SYSTEM\CurrentControlSet\Control\Session Manager\Environment' /v PATH >"$work/out"; }
+path
+says 'C:\Program Files\dirpin\'
+program service start || fail "the service does not start"
+before=$(wine 'C:\Program Files\dirpin\dirpin.exe' --json service status)
+msi /i 1.1.0
+[ -e "$installed/docs/new in 1.1.0.txt" ] || fail "the upgrade brought nothing new"
+wine 'C:\Program Files\dirpin\dirpin.exe' --json service status >"$work/out" || fail "the service does not run after the upgrade"
+[ "$before" != "$(cat "$work/out")" ] || fail "the service is the former one"
+wine reg query 'HKLM\Software\Microsoft\Windows\CurrentVersion\Uninstall' /s >"$work/out"
+[ "$(grep -c 'DisplayName.*dirpin' "$work/out")" = 1 ] || fail "not one version is installed"
+says '1.1.0.0'
+program --json jobs list
+says '"name":"third"'
+msi /x 1.1.0
+[ ! -e "$installed/dirpin.exe" ] || fail "the program is still there"
+! wine reg query 'HKLM\SYSTEM\CurrentControlSet\Services\dirpin' >"$work/out" 2>&1 || fail "the service is still there"
+! wine reg query 'HKLM\SYSTEM\CurrentControlSet\Services\EventLog\Application\dirpin' >"$work/out" 2>&1 || fail "the source of events is still there"
+path
+! grep -q 'Program Files.dirpin' "$work/out" || fail "the PATH still has the folder"
+[ -e "$data/dirpin.db" ] && [ -e "$data/key" ] && [ -e "$data/dirpin.yaml" ] || fail "the removal took what it must leave"
 echo "all right under $(wine --version)" >&2
