@@ -40,6 +40,10 @@ type Env struct {
 	// written. May be nil.
 	Ended func(outcome.Code, int64)
 
+	// Batch is how many items a batch has; 0: BatchSize. Tests make it small, so
+	// that processes share small jobs.
+	Batch int64
+
 	// Step is told before and after each step that a kill could part, by the
 	// names in DESIGN.md, on whatever goroutine takes it. Tests die in it; nil
 	// otherwise.
@@ -47,7 +51,6 @@ type Env struct {
 
 	advances rounds
 	reported reported
-	batch    int64 // items a batch, in tests; 0: BatchSize
 }
 
 // Systems returns everything that legs are pushed to.

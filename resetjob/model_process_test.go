@@ -107,7 +107,7 @@ func (p *process) live(ctx context.Context, enter bool, do func(context.Context,
 	}
 	router := voicemail.NewRouter(systems...)
 	router.Mode = voicemail.Mode(p.cfg.VoicemailMode)
-	p.env = &Env{batch: p.w.batch, Config: p.cfg, Ring: p.ring, Store: s, Owner: owner, Router: router, Log: p.w.logger(), Step: p.step,
+	p.env = &Env{Batch: p.w.batch, Config: p.cfg, Ring: p.ring, Store: s, Owner: owner, Router: router, Log: p.w.logger(), Step: p.step,
 		Marker: incarnation.NewMarker(p.w.dir, s.Path()), Hasher: credential.NewHasher(p.ring, credential.Params{Memory: 8, Time: 1, Threads: 1})}
 	if enter {
 		if err := p.env.Enter(ctx); err != nil {

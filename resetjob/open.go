@@ -20,9 +20,10 @@ const (
 // BatchSize is how many items a batch has: a job of no more fits one.
 const BatchSize = 500
 
-func (e *Env) batchSize() int64 {
-	if e.batch > 0 {
-		return e.batch
+// BatchItems is how many items a batch has.
+func (e *Env) BatchItems() int64 {
+	if e.Batch > 0 {
+		return e.Batch
 	}
 	return BatchSize
 }
@@ -269,8 +270,8 @@ func (e *Env) open(ctx context.Context, l *loaded, progress func(int64)) error {
 
 // opened makes batches of the items of a job, all of which are there.
 func (e *Env) opened(tx *store.Tx, l *loaded, w *itemWriter) error {
-	for n, first := int64(1), int64(1); first <= w.seq; n, first = n+1, first+e.batchSize() {
-		if err := tx.AddBatch(store.Batch{Job: l.job.ID, N: n, First: first, Last: min(first+e.batchSize()-1, w.seq)}); err != nil {
+	for n, first := int64(1), int64(1); first <= w.seq; n, first = n+1, first+e.BatchItems() {
+		if err := tx.AddBatch(store.Batch{Job: l.job.ID, N: n, First: first, Last: min(first+e.BatchItems()-1, w.seq)}); err != nil {
 			return err
 		}
 	}

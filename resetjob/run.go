@@ -299,8 +299,8 @@ func (e *Env) turn(ctx context.Context, l *loaded) error {
 	// A short job does not wait for a long one: whom it changes the other leaves
 	// alone.
 	var earlier, most int64
-	if l.job.Counts.Selected <= BatchSize {
-		most = BatchSize
+	if size := e.BatchItems(); l.job.Counts.Selected <= size {
+		most = size
 	}
 	err := e.Store.Read(ctx, func(tx *store.Tx) (err error) {
 		earlier, err = tx.Earlier(l.job.ID, most)

@@ -35,7 +35,7 @@ func TestCrashFullDisk(t *testing.T) {
 				t.Error(err)
 			}
 		})
-	})
+	}, "")
 	c.faults(map[string]any{"slow": 0.5})
 
 	c.fill(40 << 20)

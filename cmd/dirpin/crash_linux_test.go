@@ -33,6 +33,7 @@ var steps = map[string]int{"opening": 1, "write": 12, "written": 12, "push": 25,
 // voicemail systems are mailbox.py's.
 type crash struct {
 	*home
+	place  store.Options // of the database
 	rng    *rand.Rand
 	began  time.Time
 	length time.Duration
@@ -88,12 +89,12 @@ func (c *crash) live(everyStep bool) {
 }
 
 func newCrash(t *testing.T, length time.Duration, seed uint64) *crash {
-	return newCrashOn(t, length, seed, func(string) {})
+	return newCrashOn(t, length, seed, func(string) {}, "")
 }
 
 // newCrashOn lets something be done to the folder before the state folder is
-// made in it.
-func newCrashOn(t *testing.T, length time.Duration, seed uint64, prepare func(dir string)) *crash {
+// made in it, and takes more lines for the configuration.
+func newCrashOn(t *testing.T, length time.Duration, seed uint64, prepare func(dir string), more string) *crash {
 	dir, err := os.MkdirTemp("", "dirpin-crash-")
 	if err != nil {
 		t.Fatal(err)
@@ -105,7 +106,7 @@ func newCrashOn(t *testing.T, length time.Duration, seed uint64, prepare func(di
 		}
 		os.RemoveAll(dir)
 	})
-	c := &crash{home: &home{TB: t, dir: dir}, rng: rand.New(rand.NewPCG(seed, 1)), began: time.Now(), length: length, kills: map[string]int{}}
+	c := &crash{home: &home{TB: t, dir: dir}, place: store.Options{Path: dir + "/state/dirpin.db"}, rng: rand.New(rand.NewPCG(seed, 1)), began: time.Now(), length: length, kills: map[string]int{}}
 	scripts, err := filepath.Abs("testdata/crash")
 	if err != nil {
 		t.Fatal(err)
@@ -120,7 +121,7 @@ credentials:
   pin: {history: 1}
   password: {history: 1}
   lockout: {attempts: 0}
-`, dir, port, scripts), 0o644)
+`, dir, port, scripts)+more, 0o644)
 	if out, err := c.dirpin("", "--config", dir+"/init.yaml", "init", "--state-dir", dir+"/state"); err != nil {
 		t.Fatal(err, out)
 	}
@@ -235,7 +236,7 @@ func (c *crash) checker(args ...string) {
 // read reads the database as it stands.
 func (c *crash) read(fn func(*store.Tx) error) {
 	c.Helper()
-	s, err := store.Open(context.Background(), store.Options{Path: c.dir + "/state/dirpin.db"})
+	s, err := store.Open(context.Background(), c.place)
 	if err != nil {
 		c.Fatal(err)
 	}

@@ -52,7 +52,7 @@ func (a *app) withJobs(ctx context.Context, fn func(*session, *resetjob.Env) err
 			return withCode(exitCouldNotRun, err)
 		}
 		return fn(s, &resetjob.Env{Config: s.cfg, Ring: s.ring, Hasher: credential.NewHasher(s.ring, newParams()), Store: s.store, Router: router, Directories: directories, Mail: mail, Hook: hook, Live: live{a, s},
-			Marker: incarnation.NewMarker(s.cfg.StateDir, s.store.Path()), Log: a.log, Step: atStep})
+			Marker: incarnation.NewMarker(s.cfg.StateDir, s.store.Path()), Log: a.log, Step: atStep, Batch: batchItems})
 	})
 }
 
@@ -285,9 +285,10 @@ func submitter() string {
 	return fmt.Sprint("uid ", os.Getuid())
 }
 
-// newParams are the parameters of every new hash, and atStep is told each step
-// of a job. Only tests change them.
+// newParams are the parameters of every new hash, atStep is told each step of a
+// job, and batchItems is resetjob.Env.Batch. Only tests change them.
 var (
-	newParams = credential.DefaultParams
-	atStep    func(name string)
+	newParams  = credential.DefaultParams
+	atStep     func(name string)
+	batchItems int64
 )

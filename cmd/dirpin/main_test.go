@@ -23,11 +23,17 @@ func TestMain(m *testing.M) {
 	if at := os.Getenv(dieAtEnv); at != "" {
 		atStep = dieAt(at)
 	}
+	if n, err := strconv.ParseInt(os.Getenv(batchEnv), 10, 64); err == nil {
+		batchItems = n
+	}
 	testscript.Main(m, map[string]func(){"dirpin": main})
 }
 
 // hashingEnv names the variable by which a benchmark asks for hashing as it is.
 const hashingEnv = "DIRPIN_TEST_HASHING"
+
+// batchEnv names the variable that says how many items a batch has.
+const batchEnv = "DIRPIN_TEST_BATCH"
 
 // dieAtEnv names the variable by which the test binary, and nothing else, dies
 // at a step of a job: "pushed:3" is the third time that it comes there.

@@ -90,7 +90,7 @@ func (a *app) daemonParts(ctx context.Context, m *daemon.Making) (*daemon.Parts,
 		return nil, withCode(exitUsage, errors.Join(err, router.Close()))
 	}
 	return &daemon.Parts{
-		Env: &resetjob.Env{Config: m.Config, Ring: ring, Hasher: credential.NewHasher(ring, newParams()), Store: m.Store, Router: router, Directories: directories, Mail: mail, Hook: hook,
+		Env: &resetjob.Env{Config: m.Config, Ring: ring, Hasher: credential.NewHasher(ring, newParams()), Store: m.Store, Router: router, Directories: directories, Mail: mail, Hook: hook, Batch: batchItems,
 			Live: live{b, s}, Marker: incarnation.NewMarker(m.Config.StateDir, m.Store.Path())},
 		BindPassword: func(ag *config.Agreement) (secret.Value, error) {
 			if ag.Bind.Password.IsZero() {

@@ -155,7 +155,7 @@ func (d *daemon) run(ctx context.Context, cfg *config.Config) (err error) {
 	if d.schedules, err = parts.Env.NewSchedules(ctx); err != nil {
 		return err
 	}
-	d.engine = &engine{node: d.owner.ID, store: d.store, log: d.log, work: d.work, ended: d.ended, poke: d.poke}
+	d.engine = &engine{node: d.owner.ID, batch: parts.Env.BatchItems(), store: d.store, log: d.log, work: d.work, ended: d.ended, poke: d.poke}
 	if err := d.engine.open(context.WithoutCancel(ctx), living); err != nil {
 		return err
 	}

@@ -44,6 +44,7 @@ const (
 // is made anew by ring.
 type engine struct {
 	node   string // the owner: the queues are this node's alone
+	batch  int64  // items a batch
 	store  *store.Store
 	log    *slog.Logger
 	pool   *sql.DB
@@ -115,11 +116,12 @@ func (e *engine) open(ctx context.Context, living []store.Owner) error {
 	if err != nil {
 		return err
 	}
-	if _, err := m.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
-		// Another node may have made them at the same moment.
-		if _, err = m.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
-			return fmt.Errorf("making River's tables: %w", err)
-		}
+	err = e.store.Alone(ctx, e.pool, func() error {
+		_, err := m.Migrate(ctx, rivermigrate.DirectionUp, nil)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("making River's tables: %w", err)
 	}
 	// River itself would wait for the lease of its leader to run out. Where no
 	// other node lives nobody leads.
@@ -191,7 +193,7 @@ func (e *engine) ring(ctx context.Context) (time.Duration, error) {
 			continue
 		}
 		queue := e.short()
-		if long(j) {
+		if e.isLong(j) {
 			queue = e.long()
 		}
 		r, err := e.client.Insert(ctx, jobArgs{j.ID}, &river.InsertOpts{Queue: queue, UniqueOpts: river.UniqueOpts{ByArgs: true, ByQueue: true, ByState: liveStates}})
@@ -227,7 +229,7 @@ func (e *engine) jobs(ctx context.Context) (open []*store.Job, err error) {
 					continue
 				}
 			}
-			if j := open[i]; err == nil && e.store.Leases() && long(j) {
+			if j := open[i]; err == nil && e.store.Leases() && e.isLong(j) {
 				var o shared
 				o.free, o.hands, err = tx.BatchesLeft(j.ID, e.node)
 				o.helps = o.free > 0 && (j.State == store.Running || j.State == store.Paused)
@@ -299,9 +301,9 @@ func (e *engine) forget(left map[int64]bool) {
 func (e *engine) short() string { return "short-" + e.node }
 func (e *engine) long() string  { return "long-" + e.node }
 
-// long tells whether a job is known to take more than a batch.
-func long(j *store.Job) bool {
-	return j.Stage != store.StageOpening && j.Counts.Selected > resetjob.BatchSize
+// isLong tells whether a job is known to take more than a batch.
+func (e *engine) isLong(j *store.Job) bool {
+	return j.Stage != store.StageOpening && j.Counts.Selected > e.batch
 }
 
 // errLong ends the shift of a job that turned out to be a long one, in the
@@ -329,7 +331,7 @@ func (e *engine) shift(ctx context.Context, id int64, queue string) (rest time.D
 		e.poke()
 	}()
 	j, err := e.work(ctx, id, resetjob.Shift{Budget: shiftBudget, Leave: true, Help: e.store.Leases(),
-		Begin: begin(queue == e.short())})
+		Begin: e.begin(queue == e.short())})
 	return e.judge(ctx, id, j, err)
 }
 
@@ -390,9 +392,9 @@ func (e *engine) judge(ctx context.Context, id int64, j *store.Job, err error) (
 }
 
 // begin says that a long job is no matter for the queue of short ones.
-func begin(short bool) func(context.Context, *store.Job) error {
+func (e *engine) begin(short bool) func(context.Context, *store.Job) error {
 	return func(_ context.Context, j *store.Job) error {
-		if long(j) && short {
+		if e.isLong(j) && short {
 			return errLong
 		}
 		return nil

@@ -134,19 +134,32 @@ func (s *Store) greet(ctx context.Context, c *pgx.Conn) error {
 }
 
 // enter brings the schema up to date, one process at a time.
-func (s *Store) enter(ctx context.Context, db *sql.DB) (err error) {
+func (s *Store) enter(ctx context.Context, db *sql.DB) error {
+	if has, err := s.schema(ctx, db); err != nil || has == schemaVersion {
+		return err
+	}
+	return alone(ctx, db, func() error { return s.migrate(ctx, db) })
+}
+
+// Alone does something that makes tables in a pool of Shared, one process at a
+// time.
+func (s *Store) Alone(ctx context.Context, pool *sql.DB, do func() error) error {
+	if s.dialect != postgres { // whose transactions are alone anyway
+		return do()
+	}
+	return alone(ctx, pool, do)
+}
+
+func alone(ctx context.Context, db *sql.DB, do func() error) (err error) {
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
-	if has, err := s.schema(ctx, conn); err != nil || has == schemaVersion {
-		return err
-	}
 	if _, err := conn.ExecContext(ctx, "SELECT pg_advisory_lock("+lockKey+" + 1)"); err != nil {
 		return err
 	}
-	err = s.migrate(ctx, db)
+	err = do()
 	_, err2 := conn.ExecContext(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock("+lockKey+" + 1)")
 	return errors.Join(err, err2)
 }
