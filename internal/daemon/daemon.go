@@ -58,6 +58,7 @@ const (
 	reconcileEvery = 30 * time.Second
 	loopSilence    = time.Minute // after which the loop hangs
 	stopGrace      = 10 * time.Second
+	awaySays       = 10 * time.Second // how often it is said that the database is waited for
 )
 
 // errStopping is why work ends when the daemon does.
@@ -83,6 +84,7 @@ type daemon struct {
 	// Of the loop alone.
 	read      func() clock.Reading
 	schedules *resetjob.Schedules
+	awaySaid  time.Time // when it was said last that the database is waited for
 	tickAt    time.Time // when the schedules are to be looked at, at the latest
 	folders   *folders  // nil: none is watched
 
@@ -312,7 +314,7 @@ func (d *daemon) loop(ctx context.Context) error {
 		case <-again.C:
 		case <-look.C:
 			if ring, err = watch.Changed(ctx); err != nil && ctx.Err() == nil {
-				d.log.Error("looking for what others have written", "error", err)
+				d.failed("looking for what others have written", err)
 			}
 		case <-reconcile.C:
 			d.reconcile(ctx)
@@ -325,12 +327,24 @@ func (d *daemon) loop(ctx context.Context) error {
 		}
 		next, err := d.turn(ctx)
 		if err != nil && ctx.Err() == nil {
-			d.log.Error("looking for jobs", "error", err)
+			d.failed("looking for jobs", err)
 			next = time.Second
 		}
 		if next > 0 {
 			again.Reset(next)
 		}
+	}
+}
+
+// failed says what went wrong; of a server that is out of reach once in a while.
+func (d *daemon) failed(doing string, err error) {
+	if !store.IsAway(err) {
+		d.log.Error(doing, "error", err)
+		return
+	}
+	if now := time.Now(); now.Sub(d.awaySaid) >= awaySays {
+		d.awaySaid = now
+		d.log.Warn("waiting for the database: nothing begins meanwhile", "error", err)
 	}
 }
 
@@ -341,6 +355,9 @@ func (d *daemon) turn(ctx context.Context) (time.Duration, error) {
 	}
 	d.watchFolders(ctx)
 	wake, err := d.tick(ctx)
+	if store.IsAway(err) {
+		return 0, err
+	}
 	again, err2 := d.engine.ring(ctx)
 	d.notify.say(d.status())
 	if again > 0 && (wake == 0 || again < wake) {

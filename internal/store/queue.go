@@ -17,34 +17,58 @@ func (t *Tx) Open(each func(*Job) error) error {
 // another one; on PostgreSQL, to any database of the server. It is not safe for
 // concurrent use.
 type Watch struct {
-	conn  *sql.Conn
+	store *Store
+	conn  *sql.Conn // nil: it broke
 	query string
 	last  string
 }
 
 // Watch begins to watch.
 func (s *Store) Watch(ctx context.Context) (*Watch, error) {
-	conn, err := s.read.Conn(ctx)
-	if err != nil {
-		return nil, err
-	}
-	w := &Watch{conn: conn, query: s.dialect.dataVersion()}
-	if _, err := w.Changed(ctx); err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
-	return w, nil
+	w := &Watch{store: s, query: s.dialect.dataVersion()}
+	_, err := w.Changed(ctx)
+	return w, errors.Join(err, w.closeAfter(err))
 }
 
 // Changed tells whether something was written since the last call. It costs
-// some microseconds and reads no table.
+// some microseconds and reads no table. A server that is out of reach is an
+// *AwayError; the next call connects anew.
 func (w *Watch) Changed(ctx context.Context) (bool, error) {
-	var now string
-	if err := w.conn.QueryRowContext(ctx, w.query).Scan(&now); err != nil {
-		return false, fmt.Errorf("asking whether the database has changed: %w", err)
+	now, err := w.ask(ctx)
+	if err != nil {
+		return false, errors.Join(fmt.Errorf("asking whether the database has changed: %w", w.store.explain(err)), w.closeAfter(err))
 	}
 	changed := now != w.last
 	w.last = now
 	return changed, nil
+}
+
+func (w *Watch) ask(ctx context.Context) (now string, err error) {
+	if w.conn == nil {
+		if w.conn, err = w.store.read.Conn(ctx); err != nil {
+			w.conn = nil
+			return "", err
+		}
+		w.last = ""
+	}
+	err = w.conn.QueryRowContext(ctx, w.query).Scan(&now)
+	if err != nil && w.store.dialect == postgres && gone(w.conn) {
+		err = &AwayError{w.store.name, err}
+	}
+	return now, err
+}
+
+// closeAfter gives up a connection that an error may have broken.
+func (w *Watch) closeAfter(err error) error {
+	if err == nil || w.conn == nil {
+		return nil
+	}
+	broken := w.conn
+	w.conn = nil
+	if err := broken.Close(); err != nil && !errors.Is(err, sql.ErrConnDone) {
+		return err
+	}
+	return nil
 }
 
 // dataVersion asks for something that changes with every write.
@@ -56,4 +80,9 @@ func (d dialect) dataVersion() string {
 }
 
 // Close ends the watching.
-func (w *Watch) Close() error { return w.conn.Close() }
+func (w *Watch) Close() error {
+	if w.conn == nil {
+		return nil
+	}
+	return w.conn.Close()
+}

@@ -97,6 +97,32 @@ func TestSharedGivesTheTurnBack(t *testing.T) {
 	}
 }
 
+// A server that was started again is watched as before.
+func TestWatchOutlivesTheServer(t *testing.T) {
+	ctx := t.Context()
+	server := lab.NewPostgres(t)
+	s := openWith(t, nil, Options{URL: server.Schema(t)})
+	w, err := s.Watch(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if err := server.Crash(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the connection that broke, and one that cannot be made
+		if _, err := w.Changed(ctx); !IsAway(err) {
+			t.Errorf("while there is no server: %v", err)
+		}
+	}
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if changed, err := w.Changed(ctx); err != nil || !changed {
+		t.Errorf("when it is there again: %v, %v", changed, err)
+	}
+}
+
 func TestWatchSeesWhatOthersWrite(t *testing.T) {
 	ctx := t.Context()
 	for name, o := range map[string]Options{"sqlite": {Path: filepath.Join(t.TempDir(), "db")}, "postgres": {URL: lab.SharedPostgres(t).Schema(t)}} {

@@ -65,19 +65,19 @@ type Options struct {
 	Password secret.Value     // for URL; zero: whatever libpq would take
 	Dir      string           // for URL: where this installation keeps its locks; "": it has none
 	Now      func() time.Time // when nil, time.Now or the server's time
-	Busy     time.Duration    // how long to wait for another process' write; 10 s when 0
+	Busy     time.Duration    // how long to wait for another process' write; when 0 10 s, on a server until one that fell silent has lost the lock
 }
 
 const defaultBusy = 10 * time.Second
 
 // Open opens the database, making or upgrading it as needed.
 func Open(ctx context.Context, o Options) (*Store, error) {
-	if o.Busy == 0 {
-		o.Busy = defaultBusy
-	}
-	open := openSQLite
+	open, busy := openSQLite, defaultBusy
 	if o.URL != "" {
-		open = openPostgres
+		open, busy = openPostgres, silentFor+5*time.Second
+	}
+	if o.Busy == 0 {
+		o.Busy = busy
 	}
 	s, err := open(ctx, o)
 	if err != nil {
