@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -41,11 +42,14 @@ type crashService struct {
 	hired  int
 	starts int
 	slow   time.Duration // the longest from a start to ready
+
+	dropped []string // job files, by their names in the watch folder
 }
 
 func newCrashService(t *testing.T, length time.Duration, seed uint64) *crashService {
 	d := lab.New(t, lab.OpenLDAP)
-	c := &crashService{crash: newCrash(t, length, seed), dir: d, staff: map[string]string{}}
+	watch := "watch: {settle: 0, owners: [root, " + me() + "]}\n"
+	c := &crashService{crash: newCrashOn(t, length, seed, func(string) {}, watch), dir: d, staff: map[string]string{}}
 	c.withDirectory(d, "    guard: {max_deactivate: 100%, max_blank: 100%}\n")
 	for range 8 {
 		c.hire()
@@ -68,7 +72,8 @@ func (c *crashService) live() {
 		return
 	}
 	c.settle()
-	c.Logf("%v survived in %s: %d starts of the service (the slowest ready after %s), %d processes, %d jobs", c.kills, time.Since(c.began).Round(time.Second), c.starts, c.slow, c.runs, c.jobs)
+	c.Logf("%v survived in %s: %d starts of the service (the slowest ready after %s), %d processes, %d jobs, %d of them dropped",
+		c.kills, time.Since(c.began).Round(time.Second), c.starts, c.slow, c.runs, c.jobs, len(c.dropped))
 }
 
 // start starts the service, which may die before it is ready.
@@ -158,8 +163,10 @@ func (c *crashService) endLife(s *service, f fate) {
 // happen does one of the things that may happen beside the service.
 func (c *crashService) happen(s *service) {
 	switch n := c.rng.IntN(100); {
-	case n < 30 && len(c.all(unclosed)) < 6:
+	case n < 15 && len(c.all(unclosed)) < 6:
 		c.run(fate{}, "jobs", "add", c.newJob()+".yaml")
+	case n < 30 && len(c.all(unclosed)) < 6:
+		c.drop()
 	case n < 36:
 		c.newFaults()
 	case n < 42:
@@ -196,6 +203,51 @@ func (c *crashService) happen(s *service) {
 	default:
 		c.staffChanges()
 		time.Sleep(time.Duration(c.rng.IntN(200)) * time.Millisecond)
+	}
+}
+
+// drop puts a job file into the watch folder, whether the service lives or not.
+func (c *crashService) drop() {
+	name := c.newJob() + ".yaml"
+	data, err := os.ReadFile(c.home.dir + "/" + name)
+	if err != nil {
+		c.Fatal(err)
+	}
+	c.write("state/jobs/"+name+".tmp", string(data), 0o600)
+	if err := os.Rename(c.home.dir+"/state/jobs/"+name+".tmp", c.home.dir+"/state/jobs/"+name); err != nil {
+		c.Fatal(err)
+	}
+	c.dropped = append(c.dropped, name)
+}
+
+// checkDropped: what was dropped was run once, or refused once.
+func (c *crashService) checkDropped() {
+	jobs := make(map[string]int)
+	for _, j := range c.all(func(j *store.Job) bool { return j.RetryOf == 0 }) {
+		jobs[j.Name]++
+	}
+	kept := make(map[string][]string)
+	for _, folder := range []string{"", "accepted", "rejected", ".claims"} {
+		entries, err := os.ReadDir(c.home.dir + "/state/jobs/" + folder)
+		if err != nil && !os.IsNotExist(err) {
+			c.Fatal(err)
+		}
+		for _, e := range entries {
+			if i := strings.LastIndex(e.Name(), "job"); i >= 0 && strings.HasSuffix(e.Name(), ".yaml") {
+				kept[e.Name()[i:]] = append(kept[e.Name()[i:]], folder)
+			}
+		}
+	}
+	for _, name := range c.dropped {
+		want := 0
+		if slices.Equal(kept[name], []string{"accepted"}) {
+			want = 1
+		} else if !slices.Equal(kept[name], []string{"rejected"}) {
+			c.Errorf("%s, which was dropped, is now in %q", name, kept[name])
+		}
+		if got := jobs[strings.TrimSuffix(name, ".yaml")]; got != want {
+			c.Errorf("%s, which was dropped, is %d jobs, and in %q", name, got, kept[name])
+		}
 	}
 }
 
@@ -247,6 +299,7 @@ func (c *crashService) settle() {
 	if code := s.end(syscall.SIGTERM); code != "0" {
 		c.Errorf("the service ends with exit %s\n%s", code, s.logged())
 	}
+	c.checkDropped()
 	if !c.Failed() {
 		c.checker("--dirpin", c.program())
 	}
@@ -258,8 +311,15 @@ func (c *crashService) finish(s *service) {
 	until := time.Now().Add(2 * time.Minute)
 	for {
 		left := c.all(func(j *store.Job) bool { return unclosed(j) && j.Reason != store.ReasonInterrupted })
-		if len(left) == 0 {
+		waiting, err := filepath.Glob(c.home.dir + "/state/jobs/*.yaml")
+		if err != nil {
+			c.Fatal(err)
+		}
+		if len(left) == 0 && len(waiting) == 0 {
 			break
+		}
+		if time.Now().After(until) && len(left) == 0 {
+			c.Fatalf("%v are not taken\n%s", waiting, s.logged())
 		}
 		if time.Now().After(until) || !c.alive(s) {
 			c.Fatalf("job %d does not end: %s %s %q, owner %q\n%s", left[0].ID, left[0].State, left[0].Stage, left[0].Reason, left[0].Owner, s.logged())

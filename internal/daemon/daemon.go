@@ -120,10 +120,19 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	if d.store, err = o.Open(ctx, cfg); err != nil {
-		return err
+		return stoppedOr(ctx, err)
 	}
 	defer d.store.Close()
-	return d.run(ctx, cfg)
+	return stoppedOr(ctx, d.run(ctx, cfg))
+}
+
+// stoppedOr returns nil for the error of a start that was told to stop: that is
+// no fault.
+func stoppedOr(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
 }
 
 // run is Run with a database that nobody else serves.

@@ -23,7 +23,7 @@ var withoutValues = []string{
 	"UPDATE legs SET value = NULL, body = NULL WHERE value IS NOT NULL OR body IS NOT NULL",
 	"UPDATE parts SET body = NULL WHERE body IS NOT NULL",
 	"UPDATE journal SET body = NULL WHERE body IS NOT NULL",
-	"DELETE FROM leases", "DELETE FROM orders", "DELETE FROM sync_states",
+	"DELETE FROM leases", "DELETE FROM pauses", "DELETE FROM orders", "DELETE FROM sync_states",
 }
 
 // BackupTo writes a consistent copy of the database to w, without the values of

@@ -75,7 +75,7 @@ func (s *Store) Move(ctx context.Context, to *Store) (map[string]int64, error) {
 }
 
 // ownTables are those that belong to a place, not to the data in it.
-var ownTables = []string{"goose_db_version", "owners", "leases"}
+var ownTables = []string{"goose_db_version", "owners", "leases", "pauses"}
 
 // tables returns the tables that a copy has, those that others refer to first.
 func (t *Tx) tables() ([]string, error) {
