@@ -147,7 +147,7 @@ func (s *Store) Alone(ctx context.Context, pool *sql.DB, do func() error) error 
 	if s.dialect != postgres { // whose transactions are alone anyway
 		return do()
 	}
-	return alone(ctx, pool, do)
+	return s.explain(alone(ctx, pool, do))
 }
 
 func alone(ctx context.Context, db *sql.DB, do func() error) (err error) {
