@@ -7,9 +7,11 @@ import "C"
 import (
 	"encoding/binary"
 	"fmt"
+	"strconv"
+	"strings"
 )
 
-// extend teaches SQLite to insert many rows in one call (rows.c).
+// extend teaches SQLite to take many rows in one call (rows.c).
 func extend() error {
 	if rc := C.dirpin_extend(); rc != 0 {
 		return fmt.Errorf("extending SQLite: code %d", int(rc))
@@ -65,9 +67,15 @@ func orNull(v values, s string) {
 	}
 }
 
-// insertRows runs an INSERT for every row. Where it fails some rows may be
-// there: the caller undoes them.
-func (t *Tx) insertRows(query string, rows packed) error {
-	var n int64
-	return t.row("SELECT dirpin_insert(?, ?)", query, []byte(rows)).Scan(&n)
+// insertRows stores rows of the columns that are named, and counts them. Where
+// one of them cannot be stored those before it may be: the caller undoes them.
+// OR FAIL has no page copied for undoing.
+func (t *Tx) insertRows(table, columns string, rows packed) error {
+	n := strings.Count(columns, ",") + 1
+	from := make([]string, n)
+	for i := range from {
+		from[i] = "c" + strconv.Itoa(i)
+	}
+	_, err := t.exec("INSERT OR FAIL INTO "+table+" ("+columns+") SELECT "+strings.Join(from, ",")+" FROM dirpin_rows(?, "+strconv.Itoa(n)+")", []byte(rows))
+	return err
 }

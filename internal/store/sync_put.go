@@ -101,7 +101,7 @@ func (t *Tx) SyncAdd(agreement string, people []roster.Person) (done bool, err e
 		for i := range people[:n] {
 			t.inserted(&t.packed, &people[i], l)
 		}
-		if err := t.insertRows(syncInsert, t.packed); IsRowFault(err) {
+		if err := t.insertRows("users", syncColumns+", manager, manager_f", t.packed); IsRowFault(err) {
 			_, err = t.exec("DELETE FROM users WHERE id > ?", last)
 			return false, err
 		} else if err != nil {
@@ -136,7 +136,7 @@ func (t *Tx) copyIn(agreement string, people []roster.Person) error {
 
 // addAtOnce is how many people are added by one call of SQLite. More gain
 // nothing, and are held in memory twice.
-const addAtOnce = 250
+const addAtOnce = 500
 
 func rowError(p *roster.Person, err error) error {
 	if IsRowFault(err) {
