@@ -82,5 +82,5 @@ test-packages: dist-deps
 # Not part of make test: Wine and a compiler are 1.2 GB, and SQLite is compiled once
 # more. Runs the program for Windows under Wine.
 test-windows:
-	@packaging/install-deps.sh gcc-mingw-w64-x86-64 wine wine64 wixl msitools faketime osslsigncode openssl
+	@packaging/install-deps.sh slapd ldap-utils python3 gcc-mingw-w64-x86-64 wine wine64 wixl msitools faketime osslsigncode openssl
 	packaging/test-windows.sh

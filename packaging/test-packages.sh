@@ -47,7 +47,7 @@ stop() {
 	serve=
 }
 
-packaging/dist.sh "$work/new"
+packaging/dist.sh "$work/new" amd64 arm64
 deb=$(echo "$work"/new/dirpin_*_amd64.deb)
 echo "== sizes"
 binary=$(dpkg-deb --fsys-tarfile "$deb" | tar -xO ./usr/bin/dirpin | wc -c)

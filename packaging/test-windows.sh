@@ -12,6 +12,7 @@ c=$WINEPREFIX/drive_c
 data=$c/ProgramData/dirpin
 end() {
 	[ -z "${user:-}" ] || exec {user}>&-
+	[ ! -e "$work/directory/pid" ] || kill "$(cat "$work/directory/pid")" || true
 	wineserver -k || true
 	wineserver -w || true
 	rm -rf "$work"
@@ -117,6 +118,22 @@ dirpin 2 serve
 says 'dirpin service credential none'
 cp "$work/plain.yaml" "$data/dirpin.yaml"
 
+step "a directory, over TLS"
+packaging/test-directory.sh "$work/directory" 2>"$work/out"
+cp "$work/directory/ca.pem" "$c/dirpin test/ca.pem"
+printf reads >"$work/bind"
+other=(--config 'C:\dirpin test\other\dirpin.yaml')
+input=$work/bind dirpin 0 "${other[@]}" init --state-dir 'C:\dirpin test\other state' --server "ldaps://127.0.0.1:$(cat "$work/directory/port")" \
+	--ca-file 'C:\dirpin test\ca.pem' --bind-dn cn=sync,dc=example,dc=com
+closed "$c/dirpin test/other/corp.pw"
+dirpin 0 "${other[@]}" doctor
+dirpin 0 "${other[@]}" sync
+says 'added 300'
+dirpin 0 "${other[@]}" sync
+says 'added 0, updated 0'
+dirpin 0 "${other[@]}" --json find 'User ID is exactly u007'
+says 'ldap-active'
+
 step "run, and a hook that hangs"
 printf 'name: first\r\nselect: {query: all}\r\nreset: {pin: "4825"}\r\n' >"$c/dirpin test/job.yaml"
 dirpin 0 run 'C:\dirpin test\job.yaml' --dry-run
@@ -212,6 +229,10 @@ dirpin 0 service uninstall
 dirpin 4 service status
 says 'not installed'
 [ -e "$data/dirpin.db" ] || fail "the removal of the service took the database"
+# A faulty configuration keeps nobody from installing.
+dirpin 0 service install
+says 'will not start with this configuration'
+dirpin 0 service uninstall
 step "the MSI, signed"
 # A key of this test: a real one is bought (docs/windows.md).
 openssl req -x509 -newkey rsa:2048 -nodes -keyout "$work/key.pem" -out "$work/cert.pem" -days 2 -subj '/CN=dirpin test' \

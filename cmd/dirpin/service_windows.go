@@ -80,7 +80,7 @@ func (w *windowsService) install(s winservice.Setup) error {
 	if _, err := config.Load(w.configPath()); errors.Is(err, os.ErrNotExist) {
 		fmt.Fprintf(w.err, "There is no configuration at %s yet: make one with dirpin init before the service is started.\n", w.configPath())
 	} else if err != nil {
-		return withCode(exitUsage, err)
+		fmt.Fprintf(w.err, "%v\nThe service will not start with this configuration.\n", err)
 	}
 	var err error
 	if s.Program, err = os.Executable(); err != nil {

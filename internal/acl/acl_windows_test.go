@@ -51,6 +51,7 @@ func TestOthers(t *testing.T) {
 		{"inherited", "O:BAD:(A;ID;FA;;;" + alice + ")", Read, alice},
 		{"what is denied does not help", "O:BAD:(D;;FA;;;" + alice + ")(A;;FA;;;" + alice + ")", Read, alice},
 		{"denied alone", "O:BAD:(D;;FA;;;WD)", Read | Change, ""},
+		{"what the owner has", "O:BAD:(A;;FA;;;S-1-3-4)", Read | Change, ""},
 		{"no list", "O:BA", Read, "S-1-1-0"},
 		{"an empty list", "O:BAD:", Read | Change, ""},
 	} {

@@ -95,8 +95,8 @@ func parse(path string, sd *windows.SECURITY_DESCRIPTOR) (*List, error) {
 		if err != nil {
 			return nil, fmt.Errorf("reading the access list of %s: %w", path, err)
 		}
-		if who == nil || ace.Header.AceFlags&windows.INHERIT_ONLY_ACE != 0 {
-			continue
+		if who == nil || ace.Header.AceFlags&windows.INHERIT_ONLY_ACE != 0 || who.IsWellKnown(windows.WinCreatorOwnerRightsSid) {
+			continue // what the owner has by it is the owner's
 		}
 		l.entries = append(l.entries, entry{copySID(who), Mask(ace.Mask)})
 	}

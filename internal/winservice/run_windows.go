@@ -59,7 +59,8 @@ func (h *handler) Execute(_ []string, requests <-chan svc.ChangeRequest, says ch
 	for {
 		select {
 		case code := <-ended:
-			if code != 0 && h.Again(code) {
+			// Who told it to stop wants it stopped, whatever was wrong at the end.
+			if code != 0 && now.State != svc.StopPending && h.Again(code) {
 				h.exit(code)
 			}
 			return code != 0, uint32(code)

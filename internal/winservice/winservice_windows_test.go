@@ -144,6 +144,19 @@ func TestWhoStartsItAgain(t *testing.T) {
 			t.Errorf("code %d", code)
 		}
 		<-r.done // the process has ended there
+
+		r = start(t)
+		r.ready()
+		r.requests <- svc.ChangeRequest{Cmd: svc.Stop}
+		r.end <- 4 // told to stop: it stays down
+		if code := <-r.done; code != 4 {
+			t.Errorf("code %d", code)
+		}
+		select {
+		case code := <-r.vanished:
+			t.Errorf("told to stop, it vanished with code %d", code)
+		default:
+		}
 	})
 }
 
