@@ -17,8 +17,8 @@ type differ struct {
 	now        time.Time
 	first      bool                       // the first load: additions are no news
 	claimed    func(folded string) string // key that claims the id in this run but is not stored; "" for none
-	people     map[string]roster.Person   // stored, by key
-	claimants  map[string]roster.Person   // stored, by folded user id
+	people     map[string]*roster.Person  // stored, by key
+	claimants  map[string]*roster.Person  // stored or about to be, by folded user id
 	plan       plan
 }
 
@@ -60,9 +60,9 @@ func (d *differ) entry(e *Entry) {
 		}
 		d.reject(r)
 	case known && stored.Agreement != d.agreement:
-		d.foreign(e, stored)
+		d.foreign(e, *stored)
 	case known:
-		d.compare(e, stored)
+		d.compare(e, *stored)
 	default:
 		d.newcomer(e)
 	}
@@ -95,26 +95,27 @@ func (d *differ) foreign(e *Entry, stored roster.Person) {
 
 // newcomer is an entry of a key that is not stored.
 func (d *differ) newcomer(e *Entry) {
-	p := e.Person
+	p := &e.Person
 	folded := user.Fold(p.UserID)
 	claimant, taken := d.claimants[folded]
 	switch {
 	case !taken && d.claimed(folded) != "" && d.claimed(folded) != p.Key:
-		d.taken(p, "another new entry")
+		d.taken(*p, "another new entry")
 	case !taken:
-		d.add(p)
+		d.add(*p)
 		d.claimants[folded] = p
 	case claimant.Status != user.Local:
-		d.taken(p, or(claimant.DN, claimant.UserID))
+		d.taken(*p, or(claimant.DN, claimant.UserID))
 	case !d.adoptLocal || claimant.InFlight:
 		d.reject(roster.Reject{Key: p.Key, DN: p.DN, UserID: p.UserID, Reason: reasonLocal,
-			Detail: "a local user has this id: `dirpin users adopt` gives it to the directory, or set adopt_local", Person: p})
+			Detail: "a local user has this id: `dirpin users adopt` gives it to the directory, or set adopt_local", Person: *p})
 	default:
-		p.ID, p.DropPassword = claimant.ID, true
-		d.plan.Put = append(d.plan.Put, p)
+		adopted := *p
+		adopted.ID, adopted.DropPassword = claimant.ID, true
+		d.plan.Put = append(d.plan.Put, adopted)
 		d.plan.added++
-		d.news("added", p, "adopted")
-		d.claimants[folded] = p
+		d.news("added", adopted, "adopted")
+		d.claimants[folded] = &adopted
 	}
 }
 

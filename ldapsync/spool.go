@@ -13,6 +13,7 @@ const (
 	spoolChunk  = 256 << 10
 	spoolMemory = 12  // chunks that are kept in memory
 	spoolFile   = 256 // chunks that the file has room for
+	spoolSpare  = 4   // empty ones that are kept for the next
 )
 
 // spool is a queue of messages between the goroutine that reads the directory
@@ -32,11 +33,12 @@ type spool struct {
 	file  *os.File
 	free  []int // places in the file that are free again
 	used  int   // places that were ever used
-	spare []byte
+	spare [][]byte
 	done  bool  // nothing more comes
 	err   error // that ends the reading, or the writing
 
-	taken []byte // of the receiver: the chunk at hand
+	taken []byte // of the receiver: what is left of the chunk at hand
+	whole []byte // all of it
 }
 
 // spooled is a chunk of messages, in memory or in a place of the file.
@@ -70,10 +72,7 @@ func (s *spool) add(message []byte) error {
 		return s.err
 	}
 	if s.put == nil {
-		s.put, s.spare = s.spare, nil
-		if s.put == nil {
-			s.put = make([]byte, 0, spoolChunk)
-		}
+		s.put = s.empty()
 	}
 	s.put = binary.LittleEndian.AppendUint32(s.put, uint32(len(message)))
 	s.put = append(s.put, message...)
@@ -123,9 +122,21 @@ func (s *spool) toFile(c *spooled) (err error) {
 	return err
 }
 
+// empty returns an empty chunk. s.mu is held.
+func (s *spool) empty() []byte {
+	n := len(s.spare)
+	if n == 0 {
+		return make([]byte, 0, spoolChunk)
+	}
+	b := s.spare[n-1]
+	s.spare = s.spare[:n-1]
+	return b
+}
+
+// recycle keeps a chunk that is done with. s.mu is held.
 func (s *spool) recycle(b []byte) {
-	if s.spare == nil && cap(b) <= 2*spoolChunk {
-		s.spare = b[:0]
+	if len(s.spare) < spoolSpare && cap(b) >= spoolChunk && cap(b) <= 2*spoolChunk {
+		s.spare = append(s.spare, b[:0])
 	}
 }
 
@@ -185,8 +196,8 @@ func (s *spool) next() ([]byte, error) {
 func (s *spool) take() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.recycle(s.taken)
-	s.taken = nil
+	s.recycle(s.whole)
+	s.taken, s.whole = nil, nil
 	for {
 		switch {
 		case s.err != nil:
@@ -197,16 +208,20 @@ func (s *spool) take() error {
 			s.taken = c.memory
 			var err error
 			if c.memory == nil {
-				s.taken = make([]byte, c.size)
+				if s.taken = s.empty(); cap(s.taken) < c.size {
+					s.taken = make([]byte, c.size)
+				}
+				s.taken = s.taken[:c.size]
 				_, err = s.file.ReadAt(s.taken, int64(c.place)*spoolChunk)
 			}
+			s.whole = s.taken
 			s.forget(c)
 			if err != nil {
 				return fmt.Errorf("reading back what the directory said: %w", err)
 			}
 			return nil
 		case len(s.put) > 0:
-			s.taken, s.put = s.put, nil
+			s.taken, s.whole, s.put = s.put, s.put, nil
 			return nil
 		case s.done:
 			return errSpent

@@ -26,7 +26,8 @@ type run struct {
 	start   time.Time
 	index   *index
 	batch   map[rawKey]*Entry
-	order   []rawKey // of the batch
+	order   []rawKey        // of the batch
+	fresh   []roster.Person // room for those of a batch who are new
 	seen    seen
 	writes  writes
 	rejects map[rawKey]bool
@@ -318,6 +319,7 @@ func (r *run) flush(ctx context.Context) error {
 	if err := r.writes.commit(r); err != nil {
 		return r.storeError("writing what the directory says", err)
 	}
+	r.fresh = nil
 	return nil
 }
 
@@ -413,9 +415,11 @@ func (r *run) writeNew(tx Writer) (p plan, added bool, err error) {
 		}
 	}
 	d := r.differ()
+	d.plan.Put, d.plan.Admit = r.fresh[:0], make([]string, 0, len(r.batch))
 	for _, k := range r.order {
 		d.entry(r.batch[k])
 	}
+	r.fresh = d.plan.Put
 	if len(d.plan.Put) < len(r.batch) {
 		return p, false, nil
 	}
@@ -429,7 +433,7 @@ func (r *run) writeNew(tx Writer) (p plan, added bool, err error) {
 func (r *run) differ() *differ {
 	return &differ{agreement: r.state.Name, adoptLocal: r.o.Agreement.AdoptLocal, server: r.facts.Server, now: r.start, first: r.state.CompletedAt.IsZero(),
 		claimed: func(folded string) string { return r.claims[folded] },
-		people:  make(map[string]roster.Person), claimants: make(map[string]roster.Person)}
+		people:  make(map[string]*roster.Person), claimants: make(map[string]*roster.Person)}
 }
 
 // advance begins a writing transaction; the first one of an agreement also
@@ -461,15 +465,15 @@ func (r *run) decide(tx Reader) (plan, error) {
 	if err != nil {
 		return d.plan, err
 	}
-	for _, p := range people {
-		d.people[p.Key] = p
+	for i := range people {
+		d.people[people[i].Key] = &people[i]
 	}
 	claimants, err := tx.SyncClaimants(folded)
 	if err != nil {
 		return d.plan, err
 	}
-	for _, p := range claimants {
-		d.claimants[user.Fold(p.UserID)] = p
+	for i := range claimants {
+		d.claimants[user.Fold(claimants[i].UserID)] = &claimants[i]
 	}
 	excluded, err := r.excluded(tx, keys)
 	if err != nil {
