@@ -63,7 +63,11 @@ func TestCrash(t *testing.T) {
 	for i := range installations {
 		t.Run(fmt.Sprint(seed+uint64(i)), func(t *testing.T) {
 			t.Parallel()
-			newCrash(t, length, seed+uint64(i)).live(i == 0)
+			mode := ""
+			if i%2 == 1 { // everybody is on both systems
+				mode = []string{"all", "any"}[(seed+uint64(i))/2%2]
+			}
+			newCrashIn(t, length, seed+uint64(i), mode, func(string) {}, "").live(i == 0)
 		})
 	}
 }
@@ -88,13 +92,15 @@ func (c *crash) live(everyStep bool) {
 	c.Logf("%d kills survived in %s: %v; %d processes, %d jobs", n, time.Since(c.began).Round(time.Second), c.kills, c.runs, c.jobs)
 }
 
-func newCrash(t *testing.T, length time.Duration, seed uint64) *crash {
-	return newCrashOn(t, length, seed, func(string) {}, "")
-}
-
 // newCrashOn lets something be done to the folder before the state folder is
 // made in it, and takes more lines for the configuration.
 func newCrashOn(t *testing.T, length time.Duration, seed uint64, prepare func(dir string), more string) *crash {
+	return newCrashIn(t, length, seed, "", prepare, more)
+}
+
+// newCrashIn has every user on both systems in that voicemail_mode; "": each on
+// one.
+func newCrashIn(t *testing.T, length time.Duration, seed uint64, mode string, prepare func(dir string), more string) *crash {
 	dir, err := os.MkdirTemp("", "dirpin-crash-")
 	if err != nil {
 		t.Fatal(err)
@@ -112,16 +118,21 @@ func newCrashOn(t *testing.T, length time.Duration, seed uint64, prepare func(di
 		t.Fatal(err)
 	}
 	prepare(dir)
+	web, several := ", for: {match: all, where: [{field: last_name, op: is exactly, text: Web}]}", ""
+	if mode != "" {
+		web, several = "", "voicemail_mode: "+mode+"\n"
+		c.write("several", mode, 0o644)
+	}
 	port := c.startWeb(scripts)
-	c.write("dirpin.yaml", fmt.Sprintf(`state_dir: %[1]s/state
+	c.write("dirpin.yaml", fmt.Sprintf(`%[4]sstate_dir: %[1]s/state
 voicemail:
-  - {name: web, type: http, url: "http://127.0.0.1:%[2]s/push", timeout: 1s, retries: 1, concurrency: 6, for: {match: all, where: [{field: last_name, op: is exactly, text: Web}]}}
+  - {name: web, type: http, url: "http://127.0.0.1:%[2]s/push", timeout: 1s, retries: 1, concurrency: 6%[5]s}
   - {name: cmd, type: exec, command: [/usr/bin/python3, -S, -E, -B, %[3]s/mailbox.py, %[1]s], timeout: 1s, retries: 1, concurrency: 3, no_mailbox: commit}
 credentials:
   pin: {history: 1}
   password: {history: 1}
   lockout: {attempts: 0}
-`, dir, port, scripts)+more, 0o644)
+`, dir, port, scripts, several, web)+more, 0o644)
 	if out, err := c.dirpin("", "--config", dir+"/init.yaml", "init", "--state-dir", dir+"/state"); err != nil {
 		t.Fatal(err, out)
 	}

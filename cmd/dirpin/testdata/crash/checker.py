@@ -29,6 +29,7 @@ CODES = {
                "voicemail-denied", "voicemail-partial", "no-mailbox", "no-voicemail", "store"},
     "not-run": {"cancelled", "max-failures", "voicemail-denied", "held"},
 }
+DOUBT = ("voicemail-timeout", "voicemail-partial")
 ENDED = {"done", "incomplete", "stopped", "cancelled", "superseded", "failed"}
 RANK = {"failed": 5, "not-run": 4, "updated": 3, "flagged": 2, "skipped": 1}
 
@@ -68,12 +69,22 @@ class Checker:
         self.jobs = {r["id"]: r for r in self.rows("SELECT * FROM jobs")}
         self.items = {(r["job"], r["seq"]): r for r in self.rows("SELECT * FROM items")}
         self.legs = {(r["job"], r["seq"], r["kind"]): r for r in self.rows("SELECT * FROM legs")}
+        self.parts = collections.defaultdict(dict)  # of users with several systems
+        for r in self.rows("SELECT * FROM parts"):
+            self.parts[r["job"], r["seq"]][r["system"]] = r
+        self.mode = None  # all or any, where every user has every system
+        if os.path.exists(os.path.join(folder, "several")):
+            with open(os.path.join(folder, "several")) as f:
+                self.mode = f.read().strip()
         self.by_user = {(r["job"], r["user_ref"]): r for r in self.items.values()}
         self.users = {r["id"]: r for r in self.rows("SELECT * FROM users")}
         self.requests, self.mail = {}, collections.defaultdict(list)
         for path in sorted(glob.glob(os.path.join(folder, "mail", "*.jsonl"))):
             self.read_mail(path)
-        self.fresh = {(r.job, r.item): r for r in self.requests.values() if not self.unknown_to_db(r)}
+        self.fresh = collections.defaultdict(dict)  # by item and system
+        for r in self.requests.values():
+            if not self.unknown_to_db(r):
+                self.fresh[r.job, r.item][r.system] = r
 
     def fail(self, text, *args):
         self.broken.append(text % args)
@@ -103,7 +114,7 @@ class Checker:
                 for what in ("user", "pin", "job", "item", "body", "system"):
                     if getattr(r, what) != e[what]:
                         self.fail("%s: came with another %s in a later attempt", r, what)
-                if e["user"] != owner:
+                if owner not in (e["user"], "%s@%s" % (e["user"], e["system"])):
                     self.fail("%s stands in the mailbox of %s", r, owner)
             r = self.requests[e["id"]]
             r.attempts.setdefault(e["n"], []).append(e)
@@ -133,7 +144,7 @@ class Checker:
             items = [i for i in self.items.values() if i["job"] == j["id"]]
             name = "job %d" % j["id"]
             counts = collections.Counter(i["result"] for i in items if i["state"] == "final")
-            uncertain = sum(1 for i in items if i["state"] == "final" and i["result"] == "failed" and i["code"].endswith("-timeout"))
+            uncertain = sum(1 for i in items if i["state"] == "final" and i["result"] == "failed" and (i["code"].endswith("-timeout") or i["code"] == "voicemail-partial"))
             want = (len(items), counts["updated"], counts["skipped"], counts["flagged"], counts["failed"], counts["not-run"], uncertain)
             got = tuple(j[c] for c in ("selected", "updated", "skipped", "flagged", "failed", "not_run", "uncertain"))
             if want != got:
@@ -218,19 +229,22 @@ class Checker:
                 return item, leg
             after = self.by_user.get((item["retried_by"], item["user_ref"])) if item["retried_by"] else None
             # A retry that was not opened yet has no items; one that draws anew has a request of its own.
-            if after is None or leg["code"] != "voicemail-timeout" or (after["job"], after["seq"]) in self.fresh:
+            if after is None or leg["code"] not in DOUBT or r.system in self.fresh.get((after["job"], after["seq"]), ()):
                 return item, leg
             key = (after["job"], after["seq"])
 
     def request_of(self, item):
         """The request by which a leg was pushed: its own, or one that a retry carried on."""
-        seen = item
-        while seen is not None:
-            r = self.fresh.get((seen["job"], seen["seq"]))
-            if r is not None:
-                return r
+        return next(iter(self.requests_of(item).values()), None)
+
+    def requests_of(self, item):
+        """The same, by system."""
+        found, seen = {}, item
+        while seen is not None and not (found and self.mode is None):
+            for system, r in self.fresh.get((seen["job"], seen["seq"]), {}).items():
+                found.setdefault(system, r)
             seen = next((i for i in self.items.values() if i["retried_by"] == seen["job"] and i["user_ref"] == item["user_ref"]), None)
-        return None
+        return found
 
     def doubtful(self, r, until):
         """Tells whether dirpin may have missed an answer to the request."""
@@ -255,7 +269,10 @@ class Checker:
                 continue
             sets = [t for t in r.set_at if not self.between_backups(t)]
             where = "job %d item %d" % (item["job"], item["seq"])
-            if sets and leg["result"] != "updated" and leg["code"] not in ("voicemail-timeout", "superseded"):
+            part = self.parts[item["job"], item["seq"]].get(r.system)
+            if part is not None and part["code"] == "" and (r.job, r.item) == (item["job"], item["seq"]):
+                self.fail("%s was sent, and %s says that %s was not asked", r, where, r.system)
+            if sets and leg["result"] != "updated" and leg["code"] not in DOUBT + ("superseded",):
                 self.fail("%s was carried out, and %s says %s %s", r, where, leg["result"], leg["code"])
 
     def check_legs(self):
@@ -266,7 +283,9 @@ class Checker:
             at = item["at"] / 1000 if item["state"] == "final" else float("inf")
             name = "job %d item %d (%s)" % (job, seq, item["user_id"])
             r = self.request_of(item)
-            if (leg["result"], leg["code"]) == ("updated", "ok"):
+            if self.mode is not None:
+                self.check_several(name, item, leg, at)
+            elif (leg["result"], leg["code"]) == ("updated", "ok"):
                 if r is None or not r.set_at:
                     self.fail("%s was updated, and no such request was carried out", name)
                 elif min(r.set_at) > at + 0.005:
@@ -281,6 +300,28 @@ class Checker:
                     self.fail("%s is uncertain, and every attempt was answered", name)
             elif leg["code"] == "superseded" and not self.newer(item, kind):
                 self.fail("%s is superseded, and no later job has changed the user", name)
+
+    def check_several(self, name, item, leg, at):
+        """What is promised of users who have several systems."""
+        found, parts = self.requests_of(item), self.parts[item["job"], item["seq"]]
+        carried_out = [r for r in found.values() if r.set_at and min(r.set_at) <= at + 0.005]
+        restored = "restored" in item["detail"]
+        for system, p in parts.items():
+            if p["state"] != "final":
+                self.fail("%s has a result, and not at %s", name, system)
+            if (p["result"], p["code"]) == ("updated", "ok") and found.get(system) not in carried_out and not restored:
+                self.fail("%s was accepted by %s, which never did it", name, system)
+        if (leg["result"], leg["code"]) == ("updated", "ok"):
+            if self.mode == "any" and not carried_out or self.mode == "all" and len(carried_out) < 2 and not item["user_id"].startswith("nobox"):
+                self.fail("%s was updated, and was carried out at %s only", name, [r.system for r in carried_out])
+        elif leg["code"] == "voicemail-partial":
+            if not restored and not any(p["code"] == "ok" for p in parts.values()):
+                self.fail("%s is left in between, and nobody has accepted it", name)
+        elif leg["code"] == "voicemail-timeout":
+            if leg["lost"] < 1 and not restored and not any(p["lost"] > 0 for p in parts.values()):
+                self.fail("%s is uncertain without a lost attempt", name)
+        elif leg["code"] == "superseded" and not self.newer(item, "pin"):
+            self.fail("%s is superseded, and no later job has changed the user", name)
 
     def inherits_doubt(self, item):
         """A retry that ends the doubt of the job before only by an acceptance."""
@@ -309,7 +350,8 @@ class Checker:
             r = self.request_of(item)
             if r is not None:
                 local[user] = r
-        for user, events in self.mail.items():
+        for box, events in self.mail.items():
+            user, _, system = box.partition("@")
             sets = [e for e in events if e["event"] == "set"]
             if not sets:
                 continue
@@ -318,10 +360,20 @@ class Checker:
             if mine is not None and mine.pin == last.pin or self.between_backups(sets[-1]["t"]) or self.unknown_to_db(last):
                 continue
             item, leg = self.last_of(last)
-            if leg is not None and (leg["state"] != "final" or leg["code"] == "voicemail-timeout"):
+            if leg is not None and (leg["state"] != "final" or leg["code"] in DOUBT):
                 continue
+            if self.mode == "any" and not self.accepted_at(mine, system):
+                continue  # it keeps what it had
             self.fail("%s: the mailbox has the PIN of %s, which ended %s; the local one is of %s", user, last, leg and leg["code"], mine)
         return {user: r.pin for user, r in local.items()}
+
+    def accepted_at(self, mine, system):
+        """Tells whether the PIN that is local was accepted by a system."""
+        if mine is None:
+            return False
+        item, _ = self.last_of(mine)
+        part = item and self.parts[item["job"], item["seq"]].get(system)
+        return part is not None and part["code"] == "ok"
 
     # What dirpin verifies.
 

@@ -5,7 +5,8 @@
 
 Every mailbox is a file, DIR/mail/USER.jsonl, in which each thing that happened
 to it is a line: what was received, whether the PIN was set, what was answered.
-checker.py holds the database against it.
+checker.py holds the database against it. Where DIR/several is there every
+system has mailboxes of its own, DIR/mail/USER@SYSTEM.jsonl.
 
 A mailbox refuses its last PINs (in-history). With "idempotent" a request that
 was carried out before is accepted again without effect. Users whose id begins
@@ -56,6 +57,8 @@ class Attempt:
         self.request = json.loads(raw)
         self.user = (self.request.get("user") or {}).get("user_id", "")
         self.n = "%s-%012x" % (kind, random.getrandbits(48))
+        several = os.path.exists(os.path.join(boxes.folder, "several"))
+        self.box = "%s@%s" % (self.user, self.request.get("voicemail")) if several else self.user
         self.digest = hashlib.sha256(raw).hexdigest()
 
     def note(self, event, **more):
@@ -64,7 +67,7 @@ class Attempt:
             self.write(f, line)
 
     def lock(self):
-        f = open(os.path.join(self.boxes.mail, self.user + ".jsonl"), "ab+", buffering=0)
+        f = open(os.path.join(self.boxes.mail, self.box + ".jsonl"), "ab+", buffering=0)
         fcntl.flock(f, fcntl.LOCK_EX)
         # A hook that was killed at the end of a page has written half a line: of
         # that the mailbox knows nothing.
