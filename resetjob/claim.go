@@ -244,7 +244,7 @@ func (w *work) next() *verdict {
 
 // journal claims the user and keeps what is about to be sent. The legs of
 // which it is decided that they are left alone have their result from here on.
-func (g *group) journal(tx *store.Tx, w *work, v *verdict, before store.SentBefore) error {
+func (g *group) journal(tx *store.Tx, w *work, v *verdict, before bool) error {
 	r := g.r
 	l := w.of(v.kind)
 	j := &store.Journalled{UserRef: w.item.UserRef, Job: r.job.ID, Seq: w.item.Seq, Kind: v.kind, System: v.system.Name(),

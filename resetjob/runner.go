@@ -73,6 +73,7 @@ type hand struct {
 	store.Batch
 	after int64 // the last seq that was fetched
 	open  int   // fetched items that are not finished
+	parts bool  // some of its items have been at some of several systems
 }
 
 // ending says why no more is claimed.
@@ -257,6 +258,9 @@ func (r *runner) fetch() error {
 		err := r.env.lasting(r.pushes, func() error {
 			return r.env.Store.Read(context.Background(), func(tx *store.Tx) (err error) {
 				todo, err = tx.ToDo(r.job.ID, r.cursor.after, r.cursor.Last, want)
+				if err == nil && r.cursor.parts {
+					err = tx.AddParts(r.job.ID, todo)
+				}
 				return err
 			})
 		})
@@ -282,10 +286,12 @@ func (r *runner) fetch() error {
 
 func (r *runner) claimBatch() error {
 	var b store.Batch
-	var ok bool
+	var ok, parts bool
 	err := r.env.lasting(r.pushes, func() error {
 		return r.env.Owner.claim(r.env, func(tx *store.Tx) (_ bool, err error) {
-			b, ok, err = tx.ClaimBatch(r.job.ID, r.env.Owner.ID)
+			if b, ok, err = tx.ClaimBatch(r.job.ID, r.env.Owner.ID); err == nil && ok {
+				parts, err = tx.HasParts(r.job.ID, b.First, b.Last)
+			}
 			return ok, err
 		})
 	})
@@ -296,7 +302,7 @@ func (r *runner) claimBatch() error {
 		r.drained = true
 		return nil
 	}
-	r.cursor = &hand{Batch: b, after: b.First - 1}
+	r.cursor = &hand{Batch: b, after: b.First - 1, parts: parts}
 	r.batches[b.N] = r.cursor
 	return nil
 }

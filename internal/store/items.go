@@ -129,7 +129,7 @@ type ToDo struct {
 }
 
 // ToDo returns up to limit items of the range that are not final, in order,
-// behind seq after.
+// behind seq after, without the parts of their legs (AddParts).
 func (t *Tx) ToDo(job, after, last int64, limit int) ([]ToDo, error) {
 	rows, err := t.rows(`SELECT i.seq, coalesce(i.user_ref, 0), i.user_id,
 			l.kind, l.state, l.result, l.code, l.value, l.request_id, l.system, l.body, l.attempts, l.lost, l.note,
@@ -164,10 +164,7 @@ func (t *Tx) ToDo(job, after, last int64, limit int) ([]ToDo, error) {
 		last := &todo[len(todo)-1]
 		last.Legs = append(last.Legs, l)
 	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-		return nil, err
-	}
-	return todo, t.withParts(job, todo)
+	return todo, rows.Err()
 }
 
 // inFlightItem tells whether an item is being pushed.

@@ -23,7 +23,7 @@ type Journalled struct {
 	Attempts  int
 	Lost      int   // of these, how many may have taken effect unseen
 	FirstAt   int64 // milliseconds
-	Before    SentBefore
+	Before    bool  // requests to the user are remembered beside the journal (Subject)
 }
 
 // Held tells whether nothing of it is on the way: its user is kept, since one of
@@ -53,7 +53,7 @@ var (
 
 // FreeFor is Free for an item that needs no request.
 func (t *Tx) FreeFor(j *Journalled) error {
-	if j.Before.Others {
+	if j.Before {
 		if err := t.freeBefore(j); err != nil {
 			return err
 		}
@@ -83,21 +83,17 @@ func (t *Tx) Free(userRef int64, requestID string) error {
 // Journal claims the user and records what is about to be sent, from now on as
 // if it had been. Its error is a *ClaimedError where something is in the way.
 func (t *Tx) Journal(j *Journalled) error {
-	if j.Before.inTheWay(j.System) {
+	if j.Before {
 		if err := t.freeBefore(j); err != nil {
 			return err
 		}
-		if err := t.stepAside(j); err != nil {
-			return err
+	}
+	n, err := t.insertJournal(j)
+	if err == nil && n == 0 {
+		if n, err = t.stepAside(j); err == nil && n > 0 {
+			n, err = t.insertJournal(j)
 		}
 	}
-	n, err := t.exec(`INSERT INTO journal (user_ref, job, seq, kind, request_id, system, entry_key, body, attempts, lost, first_at, until, note)
-		VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,0,?12)
-		ON CONFLICT (user_ref) DO UPDATE SET job = ?2, seq = ?3, kind = ?4, request_id = ?5, system = ?6, entry_key = ?7,
-			body = ?8, attempts = ?9, lost = ?10, first_at = ?11, until = 0, note = ?12
-		WHERE journal.until <> 0 AND (journal.until <= ?11 OR journal.request_id = ?5)
-			OR journal.until = 0 AND journal.request_id = '' AND journal.job = ?2 AND journal.seq = ?3`,
-		j.UserRef, j.Job, j.Seq, j.Kind, j.RequestID, j.System, j.EntryKey, j.Body, j.Attempts, j.Lost, t.now, j.Note)
 	if err != nil {
 		return fmt.Errorf("journalling item %d: %w", j.Seq, err)
 	}
@@ -108,10 +104,20 @@ func (t *Tx) Journal(j *Journalled) error {
 		return ErrStale
 	}
 	j.FirstAt = t.now
-	if j.Before.Others {
+	if j.Before {
 		_, err = t.exec("DELETE FROM sent_before WHERE user_ref = ? AND system = ?", j.UserRef, j.System)
 	}
 	return err
+}
+
+func (t *Tx) insertJournal(j *Journalled) (int64, error) {
+	return t.exec(`INSERT INTO journal (user_ref, job, seq, kind, request_id, system, entry_key, body, attempts, lost, first_at, until, note)
+		VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,0,?12)
+		ON CONFLICT (user_ref) DO UPDATE SET job = ?2, seq = ?3, kind = ?4, request_id = ?5, system = ?6, entry_key = ?7,
+			body = ?8, attempts = ?9, lost = ?10, first_at = ?11, until = 0, note = ?12
+		WHERE journal.until <> 0 AND (journal.until <= ?11 OR journal.request_id = ?5) AND journal.system = ?6
+			OR journal.until = 0 AND journal.request_id = '' AND journal.job = ?2 AND journal.seq = ?3`,
+		j.UserRef, j.Job, j.Seq, j.Kind, j.RequestID, j.System, j.EntryKey, j.Body, j.Attempts, j.Lost, t.now, j.Note)
 }
 
 // Attempted records what is known of the attempts of a journalled leg.

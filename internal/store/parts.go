@@ -75,8 +75,14 @@ func (t *Tx) partsOf(job int64, where string, args []any, each func(seq int64, p
 	return rows.Err()
 }
 
-// withParts gives the PIN legs of these items, which are in order, their parts.
-func (t *Tx) withParts(job int64, todo []ToDo) error {
+// HasParts tells whether an item of the range has parts already.
+func (t *Tx) HasParts(job, first, last int64) (has bool, err error) {
+	err = t.row("SELECT EXISTS (SELECT 1 FROM parts WHERE job = ? AND seq >= ? AND seq <= ?)", job, first, last).Scan(&has)
+	return has, err
+}
+
+// AddParts gives the PIN legs of these items, which are in order, their parts.
+func (t *Tx) AddParts(job int64, todo []ToDo) error {
 	if len(todo) == 0 {
 		return nil
 	}
@@ -135,19 +141,6 @@ const NotAsked = outcome.Code(outcome.NotRun)
 
 // Journal rows of a user at other systems.
 
-// SentBefore says what the database remembers of requests to a user besides
-// what is in flight.
-type SentBefore struct {
-	System string // where the last one went; "": nothing is remembered of it
-	Others bool   // there are some to other systems
-}
-
-// inTheWay tells whether the journal has something for another request to a
-// system to step over.
-func (b SentBefore) inTheWay(system string) bool {
-	return b.Others || b.System != "" && b.System != system
-}
-
 // freeBefore returns a *ClaimedError while a request of another item of the
 // user, that was sent before the one in the journal, may still arrive.
 func (t *Tx) freeBefore(j *Journalled) error {
@@ -164,20 +157,21 @@ func (t *Tx) freeBefore(j *Journalled) error {
 }
 
 // stepAside makes room in the journal for a request to another system than the
-// last: what is known of that one is kept beside.
-func (t *Tx) stepAside(j *Journalled) error {
+// last: what is known of that one is kept beside. 0: there is none, or it is in
+// the way.
+func (t *Tx) stepAside(j *Journalled) (int64, error) {
 	const mine = " FROM journal WHERE user_ref = ?1 AND system <> ?2 AND until <> 0 AND (until <= ?3 OR job = ?4 AND seq = ?5)"
-	_, err := t.exec(`INSERT INTO sent_before (user_ref, system, job, seq, kind, request_id, until)
+	n, err := t.exec(`INSERT INTO sent_before (user_ref, system, job, seq, kind, request_id, until)
 		SELECT user_ref, system, job, seq, kind, request_id, until`+mine+`
 		ON CONFLICT (user_ref, system) DO UPDATE SET job = excluded.job, seq = excluded.seq, kind = excluded.kind, request_id = excluded.request_id, until = excluded.until`,
 		j.UserRef, j.System, t.now, j.Job, j.Seq)
-	if err == nil {
-		_, err = t.exec("DELETE"+mine, j.UserRef, j.System, t.now, j.Job, j.Seq)
+	if err == nil && n > 0 {
+		n, err = t.exec("DELETE"+mine, j.UserRef, j.System, t.now, j.Job, j.Seq)
 	}
 	if err != nil {
-		return fmt.Errorf("journalling item %d beside what was sent before: %w", j.Seq, err)
+		return 0, fmt.Errorf("keeping what was sent before: %w", err)
 	}
-	return nil
+	return n, nil
 }
 
 // Hold keeps the user of a leg in flight when one of its systems has answered

@@ -11,7 +11,7 @@ type Subject struct {
 	User     user.User
 	PIN      Changed
 	Password Changed
-	Before   SentBefore
+	Before   bool // requests to the user are remembered beside the journal
 }
 
 // Changed says how a credential came to be as it is.
@@ -56,11 +56,10 @@ func (t *Tx) subjects(refs []int64, each func(*Subject)) error {
 	}
 	rows, err := t.rows(`SELECT `+userColumns+`,
 			coalesce(p.job, 0), coalesce(p.version, 0), coalesce(w.job, 0), coalesce(w.version, 0),
-			coalesce(j.system, ''), EXISTS (SELECT 1 FROM sent_before b WHERE b.user_ref = users.id)
+			EXISTS (SELECT 1 FROM sent_before b WHERE b.user_ref = users.id)
 		FROM users
 		LEFT JOIN credentials p ON p.user_ref = users.id AND p.kind = 'pin'
 		LEFT JOIN credentials w ON w.user_ref = users.id AND w.kind = 'password'
-		LEFT JOIN journal j ON j.user_ref = users.id AND j.until <> 0
 		WHERE users.id IN (`+placeholders(subjectChunk)+")", args...)
 	if err != nil {
 		return err
@@ -68,7 +67,7 @@ func (t *Tx) subjects(refs []int64, each func(*Subject)) error {
 	defer rows.Close()
 	for rows.Next() {
 		s := new(Subject)
-		if err := scanUserInto(&s.User, rows, &s.PIN.Job, &s.PIN.Version, &s.Password.Job, &s.Password.Version, &s.Before.System, &s.Before.Others); err != nil {
+		if err := scanUserInto(&s.User, rows, &s.PIN.Job, &s.PIN.Version, &s.Password.Job, &s.Password.Version, &s.Before); err != nil {
 			return err
 		}
 		each(s)
