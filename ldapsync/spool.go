@@ -11,9 +11,9 @@ import (
 
 const (
 	spoolChunk  = 256 << 10
-	spoolMemory = 12  // chunks that are kept in memory
+	spoolMemory = 6   // chunks that are kept in memory
 	spoolFile   = 256 // chunks that the file has room for
-	spoolSpare  = 4   // empty ones that are kept for the next
+	spoolSpare  = 2   // empty ones that are kept for the next
 )
 
 // spool is a queue of messages between the goroutine that reads the directory

@@ -15,7 +15,7 @@ import (
 )
 
 // batchSize is how many people are decided about at a time.
-const batchSize = 2000
+const batchSize = 1000
 
 // run is one synchronization of one agreement.
 type run struct {

