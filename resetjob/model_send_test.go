@@ -42,6 +42,7 @@ func (w *world) sends(c *wire, id, alias, pin string) (*packet, fate) {
 	if w.mayBeSent(c, r); c.p.unlocked && !w.inFlight(r) {
 		f = fate{kind: lostBefore} // by the hand that removed the lock, not by ours
 	}
+	w.lastTo[p.at(c.system)] = id
 	w.sinceCopy, w.lastSent = w.sinceCopy+1, time.Now()
 	c.p.out[c.system]++
 	w.mayBeSentBeside(c)
@@ -208,7 +209,7 @@ func (w *world) isTheItems(s *view, r *request, j seenJournal) {
 		if p := s.parts[partKey{id, r.system}]; it.retriedBy == j.job && it.ref == j.ref && p != nil && p.code.Uncertain() && p.lost > 0 && p.body && p.requestID != r.id {
 			w.wrong("%v tries the uncertain %v again at %s with another request (S9)", j.legID, id, r.system)
 		}
-		if p := s.parts[partKey{id, r.system}]; it.retriedBy == j.job && it.ref == j.ref && p != nil && p.code == outcome.OK && before.code == outcome.VoicemailPartial && w.knows(p.requestID) {
+		if p := s.parts[partKey{id, r.system}]; it.retriedBy == j.job && it.ref == j.ref && p != nil && p.code == outcome.OK && before.code == outcome.VoicemailPartial && w.lastTo[r.person.at(r.system)] == p.requestID {
 			w.wrong("%v is sent to %s again, which has accepted it for %v (A11)", j.legID, r.system, id)
 		}
 	}

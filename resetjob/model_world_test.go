@@ -66,6 +66,7 @@ type world struct {
 
 	denied map[string]time.Time // since when a system has denied us, as its job says; doctor has not passed since
 	sentTo map[legID]string     // the system that an item was sent to last
+	lastTo map[*mailbox]string  // the id of the request that was sent there last
 }
 
 // person is somebody with, perhaps, a mailbox.
@@ -120,7 +121,7 @@ func newModel(t *testing.T) *model {
 
 func (m *model) newWorld() *world {
 	m.n++
-	w := &world{model: m, dir: filepath.Join(m.dir, fmt.Sprint(m.n)), ring: m.ring, network: map[*packet]bool{}, requests: map[string]*request{}, values: map[string]bool{}, opened: map[int64]int{}, owed: map[int64]bool{}, denied: map[string]time.Time{}, sentTo: map[legID]string{}}
+	w := &world{model: m, dir: filepath.Join(m.dir, fmt.Sprint(m.n)), ring: m.ring, network: map[*packet]bool{}, requests: map[string]*request{}, values: map[string]bool{}, opened: map[int64]int{}, owed: map[int64]bool{}, denied: map[string]time.Time{}, sentTo: map[legID]string{}, lastTo: map[*mailbox]string{}}
 	w.db, w.nowhere = filepath.Join(w.dir, "dirpin.db"), filepath.Join(w.dir, "nowhere")
 	w.must(os.MkdirAll(w.nowhere, 0o700))
 	w.must(os.MkdirAll(filepath.Join(w.dir, "lists"), 0o700))
