@@ -170,7 +170,7 @@ func runInit(a *app, o initOptions) error {
 	}
 	fmt.Fprintf(a.err, "Made %s, %s and %s.\nNext:\n", path, stateDir, sealPub(path))
 	if len(o.directory.Servers) == 0 {
-		fmt.Fprintf(a.err, "  %-25s a directory, a voicemail system (man dirpin.yaml)\n", "edit "+path)
+		fmt.Fprintf(a.err, "  edit %s: a directory, a voicemail system (man dirpin.yaml)\n", path)
 	}
 	fmt.Fprintf(a.err, `  dirpin doctor             is everything right and in reach?
   dirpin sync               bring the users in (or: dirpin users import users.csv)
