@@ -184,28 +184,33 @@ const (
 	living
 )
 
-// locked tells whether the owner's process still runs, as far as locks do.
-func locked(s *store.Store, owner string) (life, error) {
+// locked tells whether the owner's process still runs, as far as locks do. Where
+// only a lock tells at once that somebody is dead it is returned, held: it goes
+// when the work of its owner is taken, which may fail.
+func locked(s *store.Store, owner string) (life, *flock.Flock, error) {
 	none := dead
 	if s.Leases() {
 		none = unknown
 	}
 	path, err := lockPath(s, owner)
 	if err != nil || path == "" {
-		return none, err
+		return none, nil, err
 	}
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return none, nil
+		return none, nil, nil
 	}
 	l := flock.New(path)
 	free, err := l.TryLock()
 	if err != nil {
-		return unknown, fmt.Errorf("asking whether the owner of %s lives: %w", path, err)
+		return unknown, nil, fmt.Errorf("asking whether the owner of %s lives: %w", path, err)
 	}
 	if !free {
-		return living, nil
+		return living, nil, nil
 	}
-	return dead, removeLocked(l)
+	if !s.Leases() { // whose lock is gone is dead as well
+		return dead, nil, removeLocked(l)
+	}
+	return dead, l, nil
 }
 
 // cutReason is shown for a job whose process died.
@@ -237,7 +242,7 @@ func Recover(ctx context.Context, s *store.Store) ([]store.Owner, error) {
 
 // orphan takes the work of an owner from it if it is dead.
 func orphan(ctx context.Context, s *store.Store, o store.Owner) (died bool, err error) {
-	life, err := locked(s, o.ID)
+	life, lock, err := locked(s, o.ID)
 	switch {
 	case err != nil:
 		return false, err
@@ -252,5 +257,12 @@ func orphan(ctx context.Context, s *store.Store, o store.Owner) (died bool, err 
 		}
 		return tx.Orphan(o.ID, cutReason)
 	})
+	switch {
+	case lock == nil:
+	case err == nil:
+		err = removeLocked(lock)
+	default:
+		err = errors.Join(err, lock.Close())
+	}
 	return died, err
 }

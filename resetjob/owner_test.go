@@ -1,10 +1,15 @@
 package resetjob
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
 	"testing"
+
+	"github.com/dirpin/dirpin/internal/lab"
+	"github.com/dirpin/dirpin/internal/store"
 )
 
 // Commands that start at the same moment find the same dead owner, and none of
@@ -21,12 +26,41 @@ func TestManyFindTheSameDeadOwner(t *testing.T) {
 		for range 8 {
 			all.Go(func() {
 				<-start
-				if _, err := locked(k.env.Store, id); err != nil {
+				if _, _, err := locked(k.env.Store, id); err != nil {
 					t.Error(err)
 				}
 			})
 		}
 		close(start)
 		all.Wait()
+	}
+}
+
+// A dead owner is found again where its work could not be taken the first time,
+// and not only when its lease is over.
+func TestDeadOwnerFoundAgain(t *testing.T) {
+	ctx := context.Background()
+	server := lab.NewPostgres(t)
+	k := newKitAt(t, t.TempDir(), store.Options{URL: server.Schema(t)}, nil)
+	o, err := NewOwner(ctx, k.env.Store, k.env.Ring)
+	k.must(err)
+	close(o.stop) // it dies
+	o.done.Wait()
+	k.must(o.lock.Close())
+	k.must(server.Stop())
+	if _, err := orphan(ctx, k.env.Store, store.Owner{ID: o.ID, Beat: k.env.Store.Now()}); !store.IsAway(err) {
+		t.Errorf("without a server: %v", err)
+	}
+	k.must(server.Start())
+	died := false
+	k.must(k.env.lasting(ctx, func() (err error) { // connections of before are broken
+		died, err = orphan(ctx, k.env.Store, store.Owner{ID: o.ID, Beat: k.env.Store.Now()})
+		return err
+	}))
+	if !died {
+		t.Error("it is believed to live")
+	}
+	if _, err := os.Stat(o.lock.Path()); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("its lock: %v", err)
 	}
 }
