@@ -155,6 +155,9 @@ func (o *Owner) Close() error {
 	close(o.stop)
 	o.done.Wait()
 	err := o.store.Write(context.Background(), func(tx *store.Tx) error { return tx.RemoveOwner(o.ID) })
+	if err != nil && o.lock != nil { // the lock, which is free, tells others what the database does not
+		return errors.Join(err, o.lock.Close())
+	}
 	return errors.Join(err, o.unlock())
 }
 

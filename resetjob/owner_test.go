@@ -44,10 +44,10 @@ func TestDeadOwnerFoundAgain(t *testing.T) {
 	k := newKitAt(t, t.TempDir(), store.Options{URL: server.Schema(t)}, nil)
 	o, err := NewOwner(ctx, k.env.Store, k.env.Ring)
 	k.must(err)
-	close(o.stop) // it dies
-	o.done.Wait()
-	k.must(o.lock.Close())
 	k.must(server.Stop())
+	if err := o.Close(); !store.IsAway(err) { // it cannot say that it ends
+		t.Errorf("without a server: %v", err)
+	}
 	if _, err := orphan(ctx, k.env.Store, store.Owner{ID: o.ID, Beat: k.env.Store.Now()}); !store.IsAway(err) {
 		t.Errorf("without a server: %v", err)
 	}
