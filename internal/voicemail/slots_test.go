@@ -30,7 +30,7 @@ func TestSlots(t *testing.T) {
 				if n := now.Add(1); n > most.Load() {
 					most.Store(n)
 				}
-				time.Sleep(time.Second)
+				time.Sleep(time.Second + time.Duration(i)*time.Millisecond) // no two end at once
 				now.Add(-1)
 				s.Give()
 			})
