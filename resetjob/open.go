@@ -75,7 +75,7 @@ func (s *selection) chunks(ctx context.Context, size int, fn func([]judged) erro
 	if s.people, err = s.env.ask(ctx, s.judge.def, s.people); err != nil {
 		return err
 	}
-	chunk := make([]judged, 0, min(size, openChunk))
+	var chunk []judged // most jobs are about few
 	err = s.env.Store.Read(ctx, func(tx *store.Tx) error {
 		return s.people.each(tx, func(sel *selected) error {
 			chunk = append(chunk, s.take(sel))

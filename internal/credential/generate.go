@@ -149,9 +149,10 @@ func (s *source) draw(buf []byte, set string) error {
 // where some that are new look old, which costs another draw. Passwords of
 // twelve characters and PINs of eighteen digits do not repeat by chance.
 type given struct {
-	bits  []uint64
-	size  uint64 // how many bits; 0: nothing is remembered
-	exact bool   // the bit is the PIN itself
+	few   map[uint64]struct{} // while they are few, which bits are set …
+	bits  []uint64            // … and then the bits
+	size  uint64              // how many bits; 0: nothing is remembered
+	exact bool                // the bit is the PIN itself
 	seed  maphash.Seed
 	used  uint64
 
@@ -188,20 +189,48 @@ func (g *given) take(value []byte) bool {
 	if g.size == 0 {
 		return true
 	}
-	if g.bits == nil {
-		g.bits = make([]uint64, (g.size+63)/64)
-	}
 	if 2*g.used >= g.space() {
 		clear(g.bits)
+		clear(g.few)
 		g.used = 0
 	}
 	at := g.bit(value)
-	if g.bits[at/64]&(1<<(at%64)) != 0 {
+	if g.has(at) {
 		return false
 	}
-	g.bits[at/64] |= 1 << (at % 64)
+	g.add(at)
 	g.used++
 	return true
+}
+
+func (g *given) has(at uint64) bool {
+	if g.bits == nil {
+		_, ok := g.few[at]
+		return ok
+	}
+	return g.bits[at/64]&(1<<(at%64)) != 0
+}
+
+// fewMost is how many are kept by themselves: most jobs draw for some people,
+// and the bits take longer to be made than these values to be drawn.
+const fewMost = 4096
+
+func (g *given) add(at uint64) {
+	if g.bits == nil && len(g.few) < fewMost {
+		if g.few == nil {
+			g.few = make(map[uint64]struct{})
+		}
+		g.few[at] = struct{}{}
+		return
+	}
+	if g.bits == nil {
+		g.bits = make([]uint64, (g.size+63)/64)
+		for former := range g.few {
+			g.bits[former/64] |= 1 << (former % 64)
+		}
+		g.few = nil
+	}
+	g.bits[at/64] |= 1 << (at % 64)
 }
 
 // space estimates how many different values conform, by those drawn so far.
