@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/dirpin/dirpin/internal/store"
+	"github.com/dirpin/dirpin/resetjob"
 )
 
 var (
@@ -82,6 +83,7 @@ func (c *crash) live(everyStep bool) {
 		c.round()
 	}
 	c.settle()
+	c.bury()
 	if !c.Failed() {
 		c.checker("--dirpin", c.program())
 	}
@@ -254,6 +256,19 @@ func (c *crash) read(fn func(*store.Tx) error) {
 	defer s.Close()
 	if err := s.Read(context.Background(), fn); err != nil {
 		c.Fatal(err)
+	}
+}
+
+// bury takes what a process has left that was killed when its job was closed, as
+// the next command does.
+func (c *crash) bury() {
+	s, err := store.Open(context.Background(), c.place)
+	if err != nil {
+		c.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := resetjob.Recover(context.Background(), s); err != nil {
+		c.Error(err)
 	}
 }
 
