@@ -134,7 +134,7 @@ func (h *home) accepted() (pins, ids map[string][]string) {
 // same request, and commits only what was accepted.
 func TestKilledRunGoesOn(t *testing.T) {
 	const users = 120
-	h := newHome(t, "sleep 0.02")
+	h := newHome(t, "sleep 0.1") // longer in all than the runs that are killed
 	h.users(users)
 	h.write("job.yaml", "select: {query: all}\nreset: {pin: {generate: {length: 6}}}\ndeliver: none\n", 0o644)
 	for range 6 {
@@ -147,12 +147,8 @@ func TestKilledRunGoesOn(t *testing.T) {
 		cmd.Wait()
 	}
 	out, err := h.dirpin("", "jobs", "show", "1")
-	if err != nil || !strings.Contains(out, "go on with: dirpin run") && !strings.Contains(out, "done") {
+	if err != nil || !strings.Contains(out, "go on with: dirpin run") {
 		t.Errorf("jobs show: %v\n%s", err, out)
-	}
-	if strings.Contains(out, "\nReport ") { // it was done before the last kill: another run would be another job
-		h.check(users)
-		return
 	}
 	out, err = h.dirpin("", "run", "job.yaml", "--yes", "--json")
 	if err != nil {
