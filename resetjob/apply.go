@@ -121,21 +121,36 @@ func (r *runner) count(w *work) {
 	}
 	switch l := r.lanes[w.system]; w.outcome.Code {
 	case outcome.OK:
-		l.accepted++
+		l.accepted = true
 	case outcome.NoMailbox, outcome.NoMailboxCommitted:
 		l.noBox++
 	}
 }
 
 // withoutMailboxes returns for how many users a system has said that they have
-// no mailbox, which has accepted none yet.
+// no mailbox, which has accepted none of the job yet: neither here, nor in an
+// earlier shift, nor through another process.
 func (r *runner) withoutMailboxes() (most int64) {
-	for _, l := range r.lanes {
-		if l.accepted == 0 {
+	for s, l := range r.lanes {
+		if !l.accepted && l.noBox >= noBoxAllowed {
+			l.accepted = r.hasAccepted(s)
+		}
+		if !l.accepted {
 			most = max(most, l.noBox)
 		}
 	}
 	return most
+}
+
+func (r *runner) hasAccepted(s *voicemail.System) (some bool) {
+	err := r.env.Store.Read(context.Background(), func(tx *store.Tx) (err error) {
+		some, err = tx.Accepted(r.job.ID, s.Name())
+		return err
+	})
+	if err != nil {
+		r.env.Log.Warn("asking whom the voicemail system has accepted", "job", r.job.ID, "voicemail", s.Name(), "error", err)
+	}
+	return some
 }
 
 // learn stops the job where a voicemail system denies us, unless others would

@@ -20,8 +20,8 @@ type lane struct {
 	since  time.Time        // when it began to be paused; zero: it is not
 	gaveUp bool             // it was paused for longer than pause_max
 
-	accepted int64 // by it, since this run began
-	noBox    int64
+	accepted bool  // by it, somebody of the job
+	noBox    int64 // users who have no mailbox there, since this run began
 
 	system *voicemail.System
 	asked  time.Time // when it was asked last whether its hours are now

@@ -49,6 +49,48 @@ func TestShiftsOfABudget(t *testing.T) {
 	}
 }
 
+// Ten users without a mailbox hold a job of which nobody was accepted yet, and
+// no other: those of one department may come one after another.
+func TestNoMailboxes(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		accepted int // first, in a shift before
+		state    store.State
+	}{{"from the start", 0, store.Held}, {"in a later shift", 5, store.Incomplete}} {
+		t.Run(test.name, func(t *testing.T) {
+			k := newKit(t, nil)
+			k.addUsers(60, nil)
+			asked := 0
+			k.boxes.answer = func(string, int) voicemail.Answer {
+				if asked++; asked <= test.accepted {
+					return voicemail.Answer{Class: voicemail.Answered, Result: voicemail.Accepted}
+				}
+				return voicemail.Answer{Class: voicemail.Answered, Result: voicemail.NoMailbox}
+			}
+			id := k.submit("select: {query: all}\nreset: {pin: \"471108\"}\n").ID
+			s := Shift{Leave: true}
+			if test.accepted > 0 { // the shift ends with them
+				ctx, stop := context.WithCancel(context.Background())
+				k.boxes.took = func() {
+					if asked >= test.accepted {
+						stop()
+					}
+				}
+				var cut *InterruptedError
+				if _, err := k.env.Work(ctx, id, s); !errors.As(err, &cut) {
+					t.Fatalf("the first shift: %v", err)
+				}
+				k.boxes.took = nil
+			}
+			_, err := k.env.Work(context.Background(), id, s)
+			var held *HeldError
+			if j := k.job(id); j.State != test.state || errors.As(err, &held) != (test.state == store.Held) {
+				t.Errorf("the job is %s, %+v: %v", j.State, j.Counts, err)
+			}
+		})
+	}
+}
+
 // While the breaker is open a shift ends instead of waiting, the job stays
 // paused, and its log is not filled by every try.
 func TestShiftLeavesAPausedJob(t *testing.T) {

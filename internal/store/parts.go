@@ -135,6 +135,11 @@ func (t *Tx) SystemCodes(job int64) (map[string]map[outcome.Code]int64, error) {
 	return all, rows.Err()
 }
 
+// Accepted tells whether a system has accepted the PIN of some user of the job.
+func (t *Tx) Accepted(job int64, system string) (bool, error) {
+	return t.any("SELECT EXISTS (SELECT 1 FROM legs WHERE job = ?1 AND system = ?2 AND code = 'ok') OR EXISTS (SELECT 1 FROM parts WHERE job = ?1 AND system = ?2 AND code = 'ok')", job, system)
+}
+
 // NotAsked stands in reports in the place of the code of a system that was not
 // asked, since another one had refused the PIN before.
 const NotAsked = outcome.Code(outcome.NotRun)
