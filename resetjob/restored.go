@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/dirpin/dirpin/internal/incarnation"
@@ -173,40 +172,6 @@ func (e *Env) advance(ctx context.Context) error {
 		return nil
 	}
 	return e.advances.join(func() error { return e.advanceOnce(ctx) })
-}
-
-// rounds lets those who want the same thing done from now on have it done once
-// for all.
-type rounds struct {
-	turn sync.Mutex // of the one that is under way
-	mu   sync.Mutex
-	next *round // who asks now joins it; nil: nobody waits
-}
-
-type round struct {
-	done chan struct{}
-	err  error
-}
-
-func (r *rounds) join(do func() error) error {
-	r.mu.Lock()
-	mine := r.next
-	if mine != nil {
-		r.mu.Unlock()
-		<-mine.done
-		return mine.err
-	}
-	mine = &round{done: make(chan struct{})}
-	r.next = mine
-	r.mu.Unlock()
-	r.turn.Lock()
-	defer r.turn.Unlock()
-	r.mu.Lock()
-	r.next = nil
-	r.mu.Unlock()
-	defer close(mine.done)
-	mine.err = do()
-	return mine.err
 }
 
 func (e *Env) advanceOnce(ctx context.Context) error {
