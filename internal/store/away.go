@@ -4,8 +4,12 @@ import (
 	"context"
 	"crypto/tls"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,7 +25,19 @@ type AwayError struct {
 }
 
 func (e *AwayError) Error() string {
-	return fmt.Sprintf("%s: the database server is out of reach: %v: see that PostgreSQL runs there and takes connections from this host", e.Name, e.Err)
+	return fmt.Sprintf("%s: the database server is out of reach: %s: see that PostgreSQL runs there and takes connections from this host", e.Name, oneLine(e.Err))
+}
+
+// oneLine is the text of an error that has a line for each try to connect, most of
+// them the same.
+func oneLine(err error) string {
+	var lines []string
+	for line := range strings.Lines(err.Error()) {
+		if line = strings.TrimSpace(line); !slices.Contains(lines, line) {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, " ")
 }
 
 func (e *AwayError) Unwrap() error { return e.Err }
@@ -42,8 +58,8 @@ func (e *ServerError) Error() string { return e.Name + ": " + e.Text }
 // gone tells whether the connection is.
 func gone(c *sql.Conn) bool {
 	closed := false
-	err := c.Raw(func(driver any) error {
-		closed = driver.(*stdlib.Conn).Conn().IsClosed()
+	err := c.Raw(func(conn any) error {
+		closed = conn.(*stdlib.Conn).Conn().IsClosed()
 		return nil
 	})
 	return closed || err != nil
@@ -97,15 +113,20 @@ func comesBack(code string) bool {
 	return strings.HasPrefix(code, "08")
 }
 
+// explainConnecting explains an error that is not the server's word: mostly that
+// there was none.
 func explainConnecting(name string, err error) error {
 	var connecting *pgconn.ConnectError
+	var network *net.OpError
 	var certificate *tls.CertificateVerificationError
 	switch {
 	case errors.Is(err, context.Canceled):
 		return err
 	case errors.As(err, &certificate):
 		return &ServerError{name, fmt.Sprintf("%v: name the authority's certificate with sslrootcert=FILE in the address", err)}
-	case errors.As(err, &connecting):
+	case errors.As(err, &connecting), errors.As(err, &network),
+		errors.Is(err, pgconn.ErrConnClosed), errors.Is(err, driver.ErrBadConn), errors.Is(err, sql.ErrConnDone),
+		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return &AwayError{name, err}
 	}
 	return err

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"testing"
 
 	"github.com/jackc/pgx/v5/stdlib"
@@ -39,6 +40,41 @@ func TestConnectionBrokenBeforeATransaction(t *testing.T) {
 		return
 	}
 	t.Error("no transaction met the broken connection")
+}
+
+// A connection that ends while its process is alone with the tables, or before
+// it has taken the lock, says so, and that it is the server's.
+func TestConnectionBrokenWhileAlone(t *testing.T) {
+	ctx := context.Background()
+	s := openWith(t, nil, Options{URL: lab.SharedPostgres(t).Schema(t)})
+	pool := s.pool(s.server.cfg, 1)
+	defer pool.Close()
+	end := func(c *sql.Conn) error {
+		return c.Raw(func(conn any) error { return conn.(*stdlib.Conn).Conn().PgConn().Conn().Close() })
+	}
+	err := s.Alone(ctx, s.write.db, func() error {
+		c, err := pool.Conn(ctx)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		if err := end(c); err != nil {
+			return err
+		}
+		for err == nil { // the second time the driver knows, and says nothing else
+			_, err = c.ExecContext(ctx, "SELECT 1")
+		}
+		if _, again := c.ExecContext(ctx, "SELECT 1"); again != nil {
+			return again
+		}
+		return err
+	})
+	if !IsAway(err) {
+		t.Errorf("it says: %v", err)
+	}
+	if err := s.Alone(ctx, s.write.db, func() error { return nil }); err != nil {
+		t.Errorf("the next one: %v", err)
+	}
 }
 
 // What people see of an address has no password in it.
