@@ -61,7 +61,7 @@ type runner struct {
 	firsts   map[int64]int64 // of jobs that have changed somebody: the first of their chain
 	pause    string          // why nothing goes on; "": it does
 	still    bool            // the pause is of the shift before, and nothing was answered since
-	waiting  int             // users whom something else keeps for now
+	waiting  int             // users whom something else keeps at the moment
 	roomAt   time.Time       // when to look again whether the disk has room; zero: it has
 	checked  time.Time       // when the disk was looked at last
 	advanced time.Time       // when the database was marked last

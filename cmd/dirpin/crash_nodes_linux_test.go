@@ -131,11 +131,7 @@ func (c *crashNodes) ended(i int) {
 		c.Errorf("node %d ended with exit %s\n%s", i, code, log)
 	}
 	c.kills[how]++
-	for _, bad := range []string{"internal fault", "panic", "constraint failed"} {
-		if i := strings.Index(log, bad); i >= 0 {
-			c.Errorf("a node said %q:\n%s", bad, log[max(0, i-500):min(len(log), i+1500)])
-		}
-	}
+	c.mustNotSay(s)
 }
 
 // happen does one of the things that may happen.
@@ -144,22 +140,8 @@ func (c *crashNodes) happen() {
 	s := c.nodes[i]
 	awake := c.woken[i].IsZero()
 	switch n := c.rng.IntN(100); {
-	case n < 30 && len(c.all(unclosed)) < 6:
-		c.run(fate{}, "jobs", "add", c.newJob()+".yaml")
-	case n < 36:
-		c.newFaults()
-	case n < 42:
-		if j := pick(c.crash, c.all(unclosed)); j != nil {
-			c.run(fate{}, "jobs", pick(c.crash, []string{"hold", "cancel", "show"}), fmt.Sprint(j.ID))
-		}
-	case n < 50:
-		c.release()
-	case n < 58:
-		c.retry(c.fate())
-	case n < 62:
-		c.run(c.fate(), "users", "reset", pick(c.crash, people), "--pin", "--generate", "6")
 	case n < 66:
-		c.run(c.fate(), "run", c.newJob()+".yaml", "--yes")
+		c.command(n)
 	case n < 78:
 		s.cmd.Process.Signal(syscall.SIGKILL)
 		<-s.done

@@ -152,8 +152,14 @@ func (c *crashService) endLife(s *service, f fate) {
 		c.event(map[string]any{"event": "kill", "how": how})
 		c.kills[how]++
 	}
+	c.mustNotSay(s, "database is locked", "working on the job")
+}
+
+// mustNotSay looks for words in the log of a service that no administrator should
+// see.
+func (c *crashService) mustNotSay(s *service, more ...string) {
 	log := s.logged()
-	for _, bad := range []string{"internal fault", "panic", "constraint failed", "database is locked", "working on the job"} {
+	for _, bad := range append([]string{"internal fault", "panic", "constraint failed"}, more...) {
 		if i := strings.Index(log, bad); i >= 0 {
 			c.Errorf("the service said %q:\n%s", bad, log[max(0, i-500):min(len(log), i+1500)])
 		}
@@ -164,23 +170,9 @@ func (c *crashService) endLife(s *service, f fate) {
 func (c *crashService) happen(s *service) {
 	switch n := c.rng.IntN(100); {
 	case n < 15 && len(c.all(unclosed)) < 6:
-		c.run(fate{}, "jobs", "add", c.newJob()+".yaml")
-	case n < 30 && len(c.all(unclosed)) < 6:
 		c.drop()
-	case n < 36:
-		c.newFaults()
-	case n < 42:
-		if j := pick(c.crash, c.all(unclosed)); j != nil {
-			c.run(fate{}, "jobs", pick(c.crash, []string{"hold", "cancel", "show"}), fmt.Sprint(j.ID))
-		}
-	case n < 50:
-		c.release()
-	case n < 58:
-		c.retry(c.fate())
-	case n < 62:
-		c.run(c.fate(), "users", "reset", pick(c.crash, people), "--pin", "--generate", "6")
 	case n < 66:
-		c.run(c.fate(), "run", c.newJob()+".yaml", "--yes")
+		c.command(n)
 	case n < 72:
 		s.cmd.Process.Signal(syscall.SIGHUP)
 	case n < 75:
@@ -203,6 +195,29 @@ func (c *crashService) happen(s *service) {
 	default:
 		c.staffChanges()
 		time.Sleep(time.Duration(c.rng.IntN(200)) * time.Millisecond)
+	}
+}
+
+// command does, for a number below 66, one of the things that an administrator
+// does by commands.
+func (c *crashService) command(n int) {
+	switch {
+	case n < 30 && len(c.all(unclosed)) < 6:
+		c.run(fate{}, "jobs", "add", c.newJob()+".yaml")
+	case n < 36:
+		c.newFaults()
+	case n < 42:
+		if j := pick(c.crash, c.all(unclosed)); j != nil {
+			c.run(fate{}, "jobs", pick(c.crash, []string{"hold", "cancel", "show"}), fmt.Sprint(j.ID))
+		}
+	case n < 50:
+		c.release()
+	case n < 58:
+		c.retry(c.fate())
+	case n < 62:
+		c.run(c.fate(), "users", "reset", pick(c.crash, people), "--pin", "--generate", "6")
+	default:
+		c.run(c.fate(), "run", c.newJob()+".yaml", "--yes")
 	}
 }
 
