@@ -135,7 +135,7 @@ func (e *engine) open(ctx context.Context, living []store.Owner) error {
 	}
 	for _, q := range forget {
 		if _, err := e.pool.ExecContext(ctx, q); err != nil {
-			return fmt.Errorf("forgetting River's jobs: %w", err)
+			return fmt.Errorf("forgetting River's jobs: %w", e.store.Explain(err))
 		}
 	}
 	workers := river.NewWorkers()
@@ -156,7 +156,7 @@ func (e *engine) open(ctx context.Context, living []store.Owner) error {
 	if err != nil {
 		return fmt.Errorf("setting up River: %w", err)
 	}
-	return e.client.Start(ctx)
+	return e.store.Explain(e.client.Start(ctx))
 }
 
 // onlyWarnings leaves River's own chatter out.

@@ -173,5 +173,5 @@ func (s *Store) askStatus(xid string) (string, error) {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return "", &AwayError{s.name, err}
 	}
-	return status.String, s.explain(err)
+	return status.String, s.Explain(err)
 }

@@ -40,7 +40,7 @@ func (s *Store) BackupTo(ctx context.Context, w io.Writer) (err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	path := filepath.Join(dir, "copy")
 	if err := s.copyTo(ctx, path); err != nil {
-		return fmt.Errorf("copying the database: %w", s.explain(err))
+		return fmt.Errorf("copying the database: %w", s.Explain(err))
 	}
 	if err := forgetValues(ctx, path); err != nil {
 		return fmt.Errorf("leaving the values out of the copy: %w", err)

@@ -88,12 +88,12 @@ func (s *Store) vacuumSome(ctx context.Context) (pages, size int64, err error) {
 	// Each row that it returns is a page: it must be read to its end.
 	rows, err := s.write.conn.QueryContext(ctx, fmt.Sprintf("PRAGMA incremental_vacuum(%d)", vacuumPages))
 	if err != nil {
-		return 0, 0, s.explain(err)
+		return 0, 0, s.Explain(err)
 	}
 	for rows.Next() {
 	}
 	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-		return 0, 0, s.explain(err)
+		return 0, 0, s.Explain(err)
 	}
 	if err := free(&after); err != nil {
 		return 0, 0, err

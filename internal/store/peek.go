@@ -22,13 +22,13 @@ func PeekAgreements(ctx context.Context, o Options) ([]string, error) {
 	has, err := s.schema(ctx, db)
 	switch {
 	case err != nil || has == 0:
-		return nil, s.explain(err)
+		return nil, s.Explain(err)
 	case has > schemaVersion:
 		return nil, &NewerError{Path: s.name, Has: has, Can: schemaVersion}
 	}
 	rows, err := db.QueryContext(ctx, "SELECT DISTINCT agreement FROM users WHERE agreement <> '' ORDER BY agreement")
 	if err != nil {
-		return nil, fmt.Errorf("looking into the database: %w", s.explain(err))
+		return nil, fmt.Errorf("looking into the database: %w", s.Explain(err))
 	}
 	defer rows.Close()
 	var names []string

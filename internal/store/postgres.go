@@ -38,7 +38,7 @@ func openPostgres(ctx context.Context, o Options) (*Store, error) {
 	// The writer, the beat, and whoever asks what became of a transaction.
 	s.write = newWriter(s.pool(cfg, 3))
 	if err := s.enter(ctx, s.write.db); err != nil {
-		return nil, errors.Join(s.explain(err), s.Close())
+		return nil, errors.Join(s.Explain(err), s.Close())
 	}
 	return s, nil
 }
@@ -147,7 +147,7 @@ func (s *Store) Alone(ctx context.Context, pool *sql.DB, do func() error) error 
 	if s.dialect != postgres { // whose transactions are alone anyway
 		return do()
 	}
-	return s.explain(alone(ctx, pool, do))
+	return s.Explain(alone(ctx, pool, do))
 }
 
 func alone(ctx context.Context, db *sql.DB, do func() error) (err error) {
@@ -197,7 +197,7 @@ func (s *Store) readPostgres(ctx context.Context, fn func(*Tx) error) error {
 func (s *Store) onServer(ctx context.Context, pool *sql.DB, o *sql.TxOptions, fn func(*Tx) error) error {
 	c, err := pool.Conn(ctx)
 	if err != nil {
-		return s.explain(err)
+		return s.Explain(err)
 	}
 	defer c.Close()
 	return s.begin(ctx, c, o, &Tx{conn: c}, fn)

@@ -36,7 +36,7 @@ func (s *Store) Watch(ctx context.Context) (*Watch, error) {
 func (w *Watch) Changed(ctx context.Context) (bool, error) {
 	now, err := w.ask(ctx)
 	if err != nil {
-		return false, errors.Join(fmt.Errorf("asking whether the database has changed: %w", w.store.explain(err)), w.closeAfter(err))
+		return false, errors.Join(fmt.Errorf("asking whether the database has changed: %w", w.store.Explain(err)), w.closeAfter(err))
 	}
 	changed := now != w.last
 	w.last = now

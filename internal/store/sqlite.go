@@ -39,7 +39,7 @@ func openSQLite(ctx context.Context, o Options) (*Store, error) {
 	s.read.SetMaxIdleConns(4)
 	if s.write, err = openWriter(ctx, dsn(o, "_txlock=immediate&_auto_vacuum=incremental"), s.migrate); err != nil {
 		s.read.Close()
-		return nil, s.explain(err)
+		return nil, s.Explain(err)
 	}
 	return s, nil
 }

@@ -192,12 +192,13 @@ func (s *Store) failed(tx *Tx, err error) error {
 	if tx.conn != nil && gone(tx.conn) {
 		return &AwayError{s.name, err}
 	}
-	return s.explain(err)
+	return s.Explain(err)
 }
 
-// explain says what an administrator can do about the errors of the database
-// that are not dirpin's.
-func (s *Store) explain(err error) error {
+// Explain says what an administrator can do about the errors of the database that
+// are not dirpin's. Those met in a pool of Shared are to be explained by whoever
+// meets them.
+func (s *Store) Explain(err error) error {
 	if s.dialect == postgres {
 		return explainPostgres(s.name, err)
 	}
