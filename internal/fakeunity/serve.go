@@ -31,6 +31,7 @@ type Fault struct {
 
 // ServeHTTP serves CUPI below /vmrest.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	began := time.Now()
 	q, reply := s.route(r)
 	s.mu.Lock()
 	s.requests[q.Kind]++
@@ -40,12 +41,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.Fault != nil {
 		f = s.Fault(q)
 	}
-	if wait := s.Delay + f.Delay; wait > 0 {
-		select {
-		case <-time.After(wait):
-		case <-r.Context().Done():
-			return
-		}
+	if wait := s.Delay + f.Delay; wait > 0 && !waitUntil(r.Context(), began.Add(wait)) {
+		return
 	}
 	switch {
 	case f.LoseRequest:
@@ -191,18 +188,30 @@ func (s *Server) search(r *http.Request) answer {
 	defer s.mu.Unlock()
 	starts := strings.Contains(r.URL.RawQuery, "%20startswith%20")
 	var found []object
-	for _, m := range s.byID {
+	add := func(m *Mailbox) {
+		found = append(found, object{{"URI", "/vmrest/users/" + m.ObjectID}, {"ObjectId", m.ObjectID}, {"Alias", m.Alias}, {"DtmfAccessId", m.Extension}})
+	}
+	if column == "alias" && !starts {
 		// Silent: whether case counts in an alias. It is assumed not to.
-		have := map[string]string{"alias": m.Alias, "objectid": m.ObjectID, "dtmfaccessid": m.Extension}[column]
-		if have == "" {
+		if m := s.byAlias[strings.ToLower(value)]; m != nil {
+			add(m)
+		}
+		return answer{status: http.StatusOK, list: "Users", name: "User", objects: found}
+	}
+	for _, m := range s.byID {
+		var have string
+		switch column {
+		case "alias":
+			have = m.Alias
+		case "objectid":
+			have = m.ObjectID
+		case "dtmfaccessid":
+			have = m.Extension
+		default:
 			return failure(http.StatusBadRequest, "INVALID_PARAMETER", "Invalid column: "+column) // silent: code and words
 		}
-		same := strings.EqualFold(have, value)
-		if starts {
-			same = len(have) >= len(value) && strings.EqualFold(have[:len(value)], value)
-		}
-		if same {
-			found = append(found, object{{"URI", "/vmrest/users/" + m.ObjectID}, {"ObjectId", m.ObjectID}, {"Alias", m.Alias}, {"DtmfAccessId", m.Extension}})
+		if strings.EqualFold(have, value) || starts && len(have) >= len(value) && strings.EqualFold(have[:len(value)], value) {
+			add(m)
 		}
 	}
 	return answer{status: http.StatusOK, list: "Users", name: "User", objects: found}

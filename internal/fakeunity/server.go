@@ -65,7 +65,7 @@ type Server struct {
 	Rules          []Rule
 	XMLOnly        bool          // it answers in XML whatever is asked for
 	PINSync        bool          // it passes PINs on to Unified CM
-	Delay          time.Duration // each request takes that long
+	Delay          time.Duration // each request takes that long, to some tenth of a millisecond
 	OpenDuration   bool          // MinMinutes holds for administrators too (silent: it is assumed not to)
 
 	// Fault is asked for each request what is to go wrong. May be nil. It is
