@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/dirpin/dirpin/config"
+	"github.com/dirpin/dirpin/internal/clock"
 	"github.com/dirpin/dirpin/internal/store"
 )
 
@@ -26,6 +27,19 @@ const (
 // and job files that are older than they are kept, and the space that is free by
 // it. It ends with ctx.
 func (d *daemon) care(ctx context.Context) {
+	hourly(ctx, d.read, func() {
+		if err := d.careOnce(ctx); err != nil && ctx.Err() == nil {
+			d.log.Error("clearing up", "error", err)
+		}
+	})
+}
+
+// hourly does something every hour, but not by a clock that was set since the
+// last time: a clock that is years ahead would have everything removed before the
+// loop of the daemon has looked at it.
+func hourly(ctx context.Context, read func() clock.Reading, do func()) {
+	guard := clock.NewGuard(time.Time{})
+	guard.See(read())
 	next := time.NewTimer(careFirst)
 	defer next.Stop()
 	for {
@@ -34,10 +48,12 @@ func (d *daemon) care(ctx context.Context) {
 			return
 		case <-next.C:
 		}
-		next.Reset(careEvery)
-		if err := d.careOnce(ctx); err != nil && ctx.Err() == nil {
-			d.log.Error("clearing up", "error", err)
+		if doubt, again := guard.See(read()); doubt != "" {
+			next.Reset(again)
+			continue
 		}
+		next.Reset(careEvery)
+		do()
 	}
 }
 

@@ -1,14 +1,18 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/dirpin/dirpin/config"
+	"github.com/dirpin/dirpin/internal/clock"
 	"github.com/dirpin/dirpin/internal/store"
 )
 
@@ -105,4 +109,42 @@ func TestKeeper(t *testing.T) {
 	if err := k.run(t.Context(), d); err != nil || k.jobs+k.reports+k.files != 0 {
 		t.Errorf("%d jobs, %d reports, %d files, %v", k.jobs, k.reports, k.files, err)
 	}
+}
+
+// A clock that was set ahead does not have anything removed before it has run for
+// a minute as it should, and one that is set right again meanwhile never does.
+func TestNothingIsRemovedByAClockThatJumped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begun := time.Now()
+		var off atomic.Int64 // of the clock
+		read := func() clock.Reading {
+			return clock.Reading{Wall: time.Now().Add(time.Duration(off.Load())), Elapsed: time.Since(begun)}
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var at []time.Duration
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			hourly(ctx, read, func() {
+				if by := off.Load(); by != 0 {
+					t.Errorf("something is removed by a clock that is %s ahead", time.Duration(by))
+				}
+				at = append(at, time.Since(begun))
+			})
+		}()
+		sleep := func(d time.Duration) {
+			time.Sleep(d)
+			synctest.Wait()
+		}
+		sleep(2 * time.Minute) // the first time
+		off.Store(int64(1000 * 24 * time.Hour))
+		sleep(time.Hour - 30*time.Second) // the second, which is left out
+		off.Store(0)
+		sleep(time.Hour)
+		cancel()
+		<-done
+		if want := []time.Duration{time.Minute, time.Hour + 3*time.Minute}; !slices.Equal(at, want) {
+			t.Errorf("cleared up at %v, want %v", at, want)
+		}
+	})
 }
