@@ -102,6 +102,18 @@ windows() {
 	echo "windows: the program has $(stat -c %s "$stage/dirpin.exe") bytes" >&2
 }
 
+# documents takes what an rpm marks as documents out of a stage, and prints them as
+# nfpm's contents. What was released stands in a file beside it.
+documents() { # STAGE
+	mkdir -p "$1-doc/usr/share"
+	for of in doc man licenses; do mv "$1/usr/share/$of" "$1-doc/usr/share/$of"; done
+	(cd "$1-doc" && find usr/share/doc/dirpin usr/share/licenses/dirpin -type d | sort | sed 's|.*|  - {dst: "/&", type: dir, file_info: {mode: 0755}}|'
+		find usr/share/doc usr/share/man -type f | sort | sed "s|.*|  - {src: \"$1-doc/&\", dst: \"/&\", type: doc}|"
+		find usr/share/licenses -type f | sort | sed "s|.*|  - {src: \"$1-doc/&\", dst: \"/&\", type: license}|")
+	printf -- '- semver: "%s-1"\n  date: %s\n  packager: %s\n  changes: [{note: Release %s}]\n' "$VERSION" "$MTIME" "$MAINTAINER" "$VERSION" >"$work/changelog.yaml"
+	echo "changelog: $work/changelog.yaml"
+}
+
 for ARCH in "$@"; do
 	case $ARCH in
 	windows) windows; continue ;;
@@ -114,6 +126,7 @@ for ARCH in "$@"; do
 	# What it asks of the C library must be what the packages ask for.
 	needs=$(readelf -V "$work/dirpin-$ARCH" | grep -o 'GLIBC_[0-9.]*' | sed 's/GLIBC_//' | sort -Vu | tail -1)
 	[ "$(printf '%s\n' "$needs" "$GLIBC" | sort -V | tail -1)" = "$GLIBC" ] || { echo "$ARCH needs glibc $needs, the packages say $GLIBC" >&2; exit 1; }
+	: >"$work/documents"
 	for kind in deb rpm; do
 		stage=$work/stage-$ARCH-$kind
 		cp -r "$work/common" "$stage"
@@ -122,11 +135,13 @@ for ARCH in "$@"; do
 			mv "$stage/usr/share/zsh/vendor-completions" "$stage/usr/share/zsh/site-functions"
 			install -D -m 0644 LICENSE "$stage/usr/share/licenses/dirpin/LICENSE"
 			rm -r "$stage/usr/share/doc/dirpin/copyright" "$stage/usr/share/doc/dirpin/changelog.gz" "$stage/usr/share/lintian"
+			documents "$stage" >"$work/documents"
 		fi
 		chmod -R u=rwX,go=rX "$stage"
 		find "$stage" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 		sed -e "s|@ARCH@|$ARCH|; s|@VERSION@|$VERSION|; s|@MAINTAINER@|$MAINTAINER|; s|@GLIBC@|$GLIBC|" \
-			-e "s|@STAGE@|$work/stage-$ARCH-$kind|; s|@SCRIPTS@|$work/$kind|" packaging/linux/nfpm.yaml >"$work/nfpm.yaml"
+			-e "s|@STAGE@|$work/stage-$ARCH-$kind|; s|@SCRIPTS@|$work/$kind|" \
+			-e "/^@DOCUMENTS@\$/{r $work/documents" -e 'd}' packaging/linux/nfpm.yaml >"$work/nfpm.yaml"
 		"$work/nfpm" package --config "$work/nfpm.yaml" --packager $kind --target "$out/" >"$work/nfpm.log" 2>&1 || { cat "$work/nfpm.log" >&2; exit 1; }
 	done
 	sbom "$work/dirpin-$ARCH" "linux_$ARCH"

@@ -98,7 +98,7 @@ expect right sh -c "printf 284519 | DIRPIN_CONFIG='$work/arm/dirpin.yaml' qemu-a
 
 echo "== rpm"
 rpm=$(echo "$work"/new/dirpin-*.x86_64.rpm)
-rpmlint "$rpm" || echo "rpmlint: see above" >&2
+rpmlint --rpmlintrc packaging/linux/rpmlintrc "$rpm" || fail "rpmlint"
 rpm -qp --scripts "$rpm" >"$work/scripts"
 grep -q dirpin.service "$work/scripts" || fail "the rpm has no scripts"
 mkdir -p "$work/rpm"
