@@ -18,7 +18,7 @@ import (
 // TestCrashService kills the service at every step and at any instant, with jobs
 // added, held, cancelled and retried beside it, a directory that changes, hooks
 // that lose answers and hang, and lets the independent checker compare. -crash
-// 10m is the long form.
+// 10m is the long form, in which the clock jumps too.
 func TestCrashService(t *testing.T) {
 	length := *crashFor
 	if length == 0 {
@@ -43,7 +43,8 @@ type crashService struct {
 	starts int
 	slow   time.Duration // the longest from a start to ready
 
-	dropped []string // job files, by their names in the watch folder
+	dropped []string      // job files, by their names in the watch folder
+	off     time.Duration // of the clock
 }
 
 func newCrashService(t *testing.T, length time.Duration, seed uint64) *crashService {
@@ -54,6 +55,8 @@ func newCrashService(t *testing.T, length time.Duration, seed uint64) *crashServ
 	for range 8 {
 		c.hire()
 	}
+	c.setClock(0)
+	c.home.env = append(c.home.env, clockEnv+"="+c.home.dir+"/clock")
 	return c
 }
 
@@ -192,9 +195,24 @@ func (c *crashService) happen(s *service) {
 		os.Remove(name)
 		c.run(fate{}, "backup", name)
 		os.Remove(name)
+	case n < 83 && c.length > time.Minute:
+		c.setClock(pick(c.crash, []time.Duration{0, 0, 400 * 24 * time.Hour, -3 * time.Hour, 25 * time.Minute}))
 	default:
 		c.staffChanges()
 		time.Sleep(time.Duration(c.rng.IntN(200)) * time.Millisecond)
+	}
+}
+
+// setClock has the wall clock of dirpin be wrong by that much.
+func (c *crashService) setClock(by time.Duration) {
+	if by != c.off {
+		c.kills["jumps of the clock"]++
+	}
+	c.off = by
+	c.event(map[string]any{"event": "clock", "off": by.Seconds()})
+	c.write("clock.tmp", by.String(), 0o644)
+	if err := os.Rename(c.home.dir+"/clock.tmp", c.home.dir+"/clock"); err != nil {
+		c.Fatal(err)
 	}
 }
 
@@ -298,6 +316,7 @@ func (c *crashService) release() {
 // promises.
 func (c *crashService) settle() {
 	c.faults(nil)
+	c.setClock(0)
 	c.mendAll()
 	s := c.start(fate{})
 	c.finish(s)
@@ -324,6 +343,9 @@ func (c *crashService) settle() {
 func (c *crashService) finish(s *service) {
 	c.Helper()
 	until := time.Now().Add(2 * time.Minute)
+	if c.kills["jumps of the clock"] > 0 {
+		until = until.Add(5 * time.Minute) // users whose push was in doubt rest for as long, where the clock was set back
+	}
 	for {
 		left := c.all(func(j *store.Job) bool { return unclosed(j) && j.Reason != store.ReasonInterrupted })
 		waiting, err := filepath.Glob(c.home.dir + "/state/jobs/*.yaml")

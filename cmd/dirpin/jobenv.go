@@ -286,9 +286,11 @@ func submitter() string {
 }
 
 // newParams are the parameters of every new hash, atStep is told each step of a
-// job, and batchItems is resetjob.Env.Batch. Only tests change them.
+// job, batchItems is resetjob.Env.Batch, and wallClock is the clock of the
+// database and of schedules, nil: the machine's. Only tests change them.
 var (
 	newParams  = credential.DefaultParams
 	atStep     func(name string)
 	batchItems int64
+	wallClock  func() time.Time
 )

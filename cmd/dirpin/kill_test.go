@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -42,6 +43,7 @@ type home struct {
 	testing.TB
 	dir string
 	out bytes.Buffer // everything that was printed
+	env []string     // of every process, besides this one's
 }
 
 func newHome(t *testing.T, hook string) *home {
@@ -68,7 +70,7 @@ func (h *home) command(args ...string) *exec.Cmd {
 	cmd.Args[0] = "dirpin"
 	cmd.Path = h.program()
 	cmd.Dir = h.dir
-	cmd.Env = append(os.Environ(), "DIRPIN_CONFIG="+h.dir+"/dirpin.yaml")
+	cmd.Env = slices.Concat(os.Environ(), h.env, []string{"DIRPIN_CONFIG=" + h.dir + "/dirpin.yaml"})
 	return cmd
 }
 

@@ -26,6 +26,9 @@ func TestMain(m *testing.M) {
 	if n, err := strconv.ParseInt(os.Getenv(batchEnv), 10, 64); err == nil {
 		batchItems = n
 	}
+	if file := os.Getenv(clockEnv); file != "" {
+		wallClock = clockOf(file)
+	}
 	testscript.Main(m, map[string]func(){"dirpin": main})
 }
 
@@ -34,6 +37,24 @@ const hashingEnv = "DIRPIN_TEST_HASHING"
 
 // batchEnv names the variable that says how many items a batch has.
 const batchEnv = "DIRPIN_TEST_BATCH"
+
+// clockEnv names the variable by which the test binary takes its wall clock to be
+// wrong by what a file says, a duration, whenever it is asked.
+const clockEnv = "DIRPIN_TEST_CLOCK"
+
+func clockOf(file string) func() time.Time {
+	return func() time.Time {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			panic(err)
+		}
+		by, err := time.ParseDuration(string(text))
+		if err != nil {
+			panic(err)
+		}
+		return time.Now().Add(by)
+	}
+}
 
 // dieAtEnv names the variable by which the test binary, and nothing else, dies
 // at a step of a job: "pushed:3" is the third time that it comes there.

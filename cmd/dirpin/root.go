@@ -246,7 +246,7 @@ func (a *app) withStore(ctx context.Context, fn func(*store.Store) error) error 
 
 // storeOptions says where the database is, and how it is got into.
 func storeOptions(cfg *config.Config) (store.Options, error) {
-	o := store.Options{Path: cfg.Store.SQLite, URL: cfg.Store.URL, Dir: cfg.StateDir}
+	o := store.Options{Path: cfg.Store.SQLite, URL: cfg.Store.URL, Dir: cfg.StateDir, Now: wallClock}
 	if cfg.Store.Password.IsZero() {
 		return o, nil
 	}

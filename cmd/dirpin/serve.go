@@ -57,7 +57,7 @@ func runServe(ctx context.Context, a *app, s supervisor) error {
 		Version: version, Stderr: a.err, LogLevel: a.logLevel,
 		Load: a.loadConfig,
 		Open: func(ctx context.Context, cfg *config.Config) (*store.Store, error) { return a.openStore(ctx, cfg) },
-		Make: a.daemonParts, Step: atStep, Hup: s.reload, Log: s.log, Ready: s.ready,
+		Make: a.daemonParts, Step: atStep, Wall: wallClock, Hup: s.reload, Log: s.log, Ready: s.ready,
 	})
 	var running *daemon.RunningError
 	if errors.As(err, &running) {

@@ -24,12 +24,16 @@ type Reading struct {
 	Elapsed time.Duration // of a clock that nobody sets, from any beginning
 }
 
-// Reader returns a function that reads the clocks of this machine.
-func Reader() func() Reading {
+// Reader returns a function that reads the clocks of this machine, or another
+// wall clock instead of its own; nil: its own.
+func Reader(wall func() time.Time) func() Reading {
 	begun := time.Now()
 	return func() Reading {
-		now := time.Now()
-		return Reading{Wall: now.Round(0), Elapsed: now.Sub(begun)}
+		r := Reading{Wall: time.Now().Round(0), Elapsed: time.Since(begun)}
+		if wall != nil {
+			r.Wall = wall().Round(0)
+		}
+		return r
 	}
 }
 

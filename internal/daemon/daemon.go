@@ -33,6 +33,7 @@ type Options struct {
 	Open func(context.Context, *config.Config) (*store.Store, error) // opens its database
 	Make func(context.Context, *Making) (*Parts, error)              // makes what jobs need
 	Step func(name string)                                           // resetjob.Env.Step, in tests
+	Wall func() time.Time                                            // the wall clock, in tests; nil: that of the machine
 	Hup  <-chan struct{}                                             // asks for a reload
 }
 
@@ -106,7 +107,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer out.close()
-	d := &daemon{o: o, out: out, log: out.logger(), pulses: newPulses(), poked: make(chan struct{}, 1), began: time.Now(), read: clock.Reader()}
+	d := &daemon{o: o, out: out, log: out.logger(), pulses: newPulses(), poked: make(chan struct{}, 1), began: time.Now(), read: clock.Reader(o.Wall)}
 	cfg, err := o.Load()
 	if err != nil {
 		return err

@@ -66,6 +66,7 @@ class Checker:
         # Between a backup and its restore things happened that the database does not know.
         self.lost_times = [(e["backup"], e["t"]) for e in self.events if e["event"] == "restore"]
         self.cuts = [e["t"] for e in self.events if e["event"] in ("kill", "stop", "restore")]
+        self.clock = [(e["t"], e["off"]) for e in self.events if e["event"] == "clock"]  # by how much it is wrong from then on
         self.jobs = {r["id"]: r for r in self.rows("SELECT * FROM jobs")}
         self.items = {(r["job"], r["seq"]): r for r in self.rows("SELECT * FROM items")}
         self.legs = {(r["job"], r["seq"], r["kind"]): r for r in self.rows("SELECT * FROM legs")}
@@ -126,6 +127,15 @@ class Checker:
             for begin, _, other in spans[i + 1:]:
                 if begin < end - 0.005 and one != other and not self.between_backups(begin):
                     self.fail("%s: request %s came while %s was being carried out", owner, other, one)
+
+    def true_time(self, written):
+        """When something was written, whatever the clock showed: it is never wrong by less than the test takes."""
+        t = written / 1000
+        for i, (since, off) in enumerate(self.clock):
+            until = self.clock[i + 1][0] if i + 1 < len(self.clock) else float("inf")
+            if since - 1 <= t - off <= until + 1:
+                return t - off
+        return t
 
     def between_backups(self, t):
         return any(a <= t <= b for a, b in self.lost_times)
@@ -280,7 +290,7 @@ class Checker:
             if kind != "pin" or leg["state"] != "final":
                 continue
             item = self.items[(job, seq)]
-            at = item["at"] / 1000 if item["state"] == "final" else float("inf")
+            at = self.true_time(item["at"]) if item["state"] == "final" else float("inf")
             name = "job %d item %d (%s)" % (job, seq, item["user_id"])
             r = self.request_of(item)
             if self.mode is not None:
@@ -295,7 +305,7 @@ class Checker:
             elif leg["code"] == "voicemail-timeout" and leg["lost"] < 1 and "restored" not in item["detail"]:
                 self.fail("%s is uncertain without a lost attempt", name)
             elif leg["code"] == "voicemail-timeout":
-                created = self.jobs[job]["created"] / 1000
+                created = self.true_time(self.jobs[job]["created"])
                 if not self.cut_between(created, at) and not self.inherits_doubt(item) and (r is None or not self.doubtful(r, at)):
                     self.fail("%s is uncertain, and every attempt was answered", name)
             elif leg["code"] == "superseded" and not self.newer(item, kind):
