@@ -264,5 +264,27 @@ func (w *world) moveClock(rt *rapid.T) {
 		rt.Skip()
 	}
 	w.offset, w.back = w.offset+by, w.back || by < 0
+	w.jumps = append(w.jumps, jump{time.Now(), by})
 	w.tell("the clock is set by %s", by)
+}
+
+// jump is a change of the wall clock.
+type jump struct {
+	at time.Time
+	by time.Duration
+}
+
+// waits is how long a leg waits, at the most, between its claim and the wire.
+const waits = time.Minute
+
+// claimClock is what the wall clock would show if it had not been set forward
+// since a leg that is sent now was claimed: its age was judged then.
+func (w *world) claimClock() time.Time {
+	now := w.clock()
+	for _, j := range w.jumps {
+		if j.by > 0 && time.Since(j.at) < waits {
+			now = now.Add(-j.by)
+		}
+	}
+	return now
 }

@@ -132,8 +132,8 @@ func (w *world) mayBeSent(c *wire, r *request) {
 		w.wrong("%s sends %v to %s, where %s does not belong any more (S14)", c.p.name, j.legID, c.system, r.person.alias)
 	case !w.restored.IsZero():
 		w.wrong("%s sends a request before the restored database was released (S4)", c.p.name)
-	case again && w.clock().Sub(first) > w.cfg.RecoverWithin+time.Minute:
-		w.wrong("%s sends %v again, first journalled %s ago (recover_within)", c.p.name, j.legID, w.clock().Sub(first))
+	case again && w.claimClock().Sub(first) > w.cfg.RecoverWithin+waits:
+		w.wrong("%s sends %v again, first journalled %s ago (recover_within)", c.p.name, j.legID, w.claimClock().Sub(first))
 	case again && w.otherKey(r.id):
 		w.wrong("%s sends %v again, and the key of %s is another one now (S14)", c.p.name, j.legID, r.person.alias)
 	case w.heldOff(c.p):

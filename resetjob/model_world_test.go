@@ -40,6 +40,7 @@ type world struct {
 	violated  string
 	offset    time.Duration // of the wall clock from the monotonic one
 	back      bool          // it was set back: its times have no order
+	jumps     []jump
 	people    []*person
 	processes []*process
 	boxes     boxes
