@@ -16,7 +16,7 @@ import (
 // TestCrashNodes kills two services that share a PostgreSQL server, which is
 // stopped and killed as well: at every step and at any instant, and, in the long
 // form, has them sleep for longer than their lease while the other takes their
-// work over. -crash 10m is that.
+// work over, with users on one voicemail system or on two. -crash 10m is that.
 func TestCrashNodes(t *testing.T) {
 	length := *crashFor
 	if length == 0 {
@@ -26,10 +26,16 @@ func TestCrashNodes(t *testing.T) {
 	if seed == 0 {
 		seed = rand.Uint64()
 	}
-	t.Run(fmt.Sprint(seed), func(t *testing.T) {
-		t.Parallel()
-		newCrashNodes(t, length, seed).live()
-	})
+	modes := []string{"", "all", "any"} // of those who are on both systems
+	if *crashFor == 0 {
+		modes = []string{modes[seed%3]}
+	}
+	for _, mode := range modes {
+		t.Run(fmt.Sprint(seed, mode), func(t *testing.T) {
+			t.Parallel()
+			newCrashNodes(t, length, seed, mode).live()
+		})
+	}
 }
 
 // crashNodes is a crash that has two services.
@@ -41,11 +47,11 @@ type crashNodes struct {
 	woken  [2]time.Time // when a sleeping one is to be woken; zero: it does not sleep
 }
 
-func newCrashNodes(t *testing.T, length time.Duration, seed uint64) *crashNodes {
+func newCrashNodes(t *testing.T, length time.Duration, seed uint64, mode string) *crashNodes {
 	server := lab.NewPostgres(t)
 	url := server.Schema(t)
 	more := "store: '" + url + "'\n"
-	c := &crashNodes{server: server, crashService: &crashService{crash: newCrashOn(t, length, seed, func(string) {}, more)}}
+	c := &crashNodes{server: server, crashService: &crashService{crash: newCrashIn(t, length, seed, mode, func(string) {}, more)}}
 	c.place = store.Options{URL: url}
 	if err := os.MkdirAll(c.home.dir+"/other/jobs", 0o700); err != nil {
 		t.Fatal(err)

@@ -328,7 +328,7 @@ class Checker:
             if not restored and not any(p["code"] == "ok" for p in parts.values()):
                 self.fail("%s is left in between, and nobody has accepted it", name)
         elif leg["code"] == "voicemail-timeout":
-            if leg["lost"] < 1 and not restored and not any(p["lost"] > 0 for p in parts.values()):
+            if leg["lost"] < 1 and not restored and not any(p["lost"] > 0 or self.overtaken(p, item) for p in parts.values()):
                 self.fail("%s is uncertain without a lost attempt", name)
         elif leg["code"] == "superseded" and not self.newer(item, "pin"):
             self.fail("%s is superseded, and no later job has changed the user", name)
@@ -376,6 +376,14 @@ class Checker:
                 continue  # it keeps what it had
             self.fail("%s: the mailbox has the PIN of %s, which ended %s; the local one is of %s", user, last, leg and leg["code"], mine)
         return {user: r.pin for user, r in local.items()}
+
+    def overtaken(self, part, item):
+        """Tells whether a system was sent another request since it had accepted that of a part."""
+        r = self.requests.get(part["request_id"])
+        if r is None or not r.set_at:
+            return False
+        box = self.mail["%s@%s" % (r.user, r.system)]
+        return any(e["event"] == "received" and e["id"] != r.id and min(r.set_at) < e["t"] <= item["at"] / 1000 for e in box)
 
     def accepted_at(self, mine, system):
         """Tells whether the PIN that is local was accepted by a system."""
