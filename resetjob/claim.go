@@ -20,7 +20,7 @@ var errFull = errors.New("enough is on its way")
 func (g *group) claim(tx *store.Tx, w *work) error {
 	r := g.r
 	s := g.subjects[w.item.UserRef]
-	if err := w.askOvertaken(tx); err != nil {
+	if err := r.askOvertaken(tx, w); err != nil {
 		return err
 	}
 	var err error
@@ -52,12 +52,16 @@ func (g *group) claim(tx *store.Tx, w *work) error {
 
 // askOvertaken asks, of a leg that is to be sent again, whether another request
 // was on its way to the user since: an idempotent system would accept the old one
-// without carrying it out, and the mailbox has what the other one set.
-func (w *work) askOvertaken(tx *store.Tx) error {
+// without carrying it out, and the mailbox has what the other one set. It is
+// asked again of an item that was cut: what it had found out is written nowhere.
+func (r *runner) askOvertaken(tx *store.Tx, w *work) error {
 	w.overtaken = false
+	if r.job.RetryOf == 0 { // it has sent what it has itself, and nothing comes between
+		return nil
+	}
 	for i := range w.legs {
 		l := &w.legs[i]
-		if !l.todo() || w.held { // nothing comes between
+		if !l.todo() {
 			continue
 		}
 		if l.lost() {
@@ -68,7 +72,7 @@ func (w *work) askOvertaken(tx *store.Tx) error {
 			w.overtaken = w.overtaken || id != l.RequestID
 		}
 		for n := range l.parts {
-			if err := w.askPartOvertaken(tx, &l.parts[n]); err != nil {
+			if err := w.askPartOvertaken(tx, &l.parts[n]); err != nil { // of its own none is
 				return err
 			}
 		}
@@ -86,7 +90,7 @@ func (w *work) askPartOvertaken(tx *store.Tx, p *part) error {
 	if err != nil {
 		return fmt.Errorf("asking what was sent to %s last at %s: %w", w.item.UserID, p.System, err)
 	}
-	if p.overtaken = id != p.RequestID; p.overtaken {
+	if p.overtaken = id != p.RequestID; p.overtaken || w.held || w.cut {
 		return nil
 	}
 	return tx.TakeSent(w.item.UserRef, p.RequestID, w.job, w.item.Seq)
@@ -318,6 +322,9 @@ func (g *group) resume(tx *store.Tx, w *work) error {
 	s := g.subjects[w.item.UserRef]
 	if s != nil {
 		w.user, w.since = s.User, map[string]store.Changed{store.PIN: s.PIN, store.Password: s.Password}
+	}
+	if err := r.askOvertaken(tx, w); err != nil {
+		return err
 	}
 	var err error
 	if w.vs, err = r.decide(tx, w, s, g.history); err != nil {

@@ -376,6 +376,9 @@ func (w *itemWriter) item(seq int64, j *judged, now time.Time) *store.Item {
 	if it.State == store.Final {
 		it.Result, it.Code, it.Detail = combine(j.verdicts)
 		it.Status, it.At = string(j.user.Status), now.UnixMilli()
+		if c := j.again[store.PIN]; c != nil && len(c.parts) > 0 {
+			it.UserID = c.userID // it stays about whom the requests have named: the next retry must know
+		}
 	}
 	return it
 }

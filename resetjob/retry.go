@@ -142,7 +142,7 @@ type carried struct {
 	value     secret.Value // that was sent, or may have been
 	body      secret.Value
 	doubt     bool   // an answer was lost, and the request is forgotten: another is sent
-	userID    string // whom the body is for
+	userID    string // whom the request named
 	parts     []carriedPart
 }
 
@@ -200,6 +200,7 @@ func (p *retried) carryParts(it *store.Retried, l *store.Leg) (*carried, error) 
 	if !l.Code.Uncertain() {
 		return c, nil
 	}
+	c.doubt = l.Lost > 0 // of a request of before, which was forgotten
 	for _, q := range l.Parts {
 		one := carriedPart{Part: q}
 		switch {
@@ -212,6 +213,11 @@ func (p *retried) carryParts(it *store.Retried, l *store.Leg) (*carried, error) 
 			if one.body, err = p.from.key.OpenValue(legContext("body", p.of, it.Seq), q.Body); err != nil {
 				return nil, fmt.Errorf("opening the request of item %d of job %d: %w", it.Seq, p.of, err)
 			}
+			a, err := voicemail.NewAttempt(one.body)
+			if err != nil {
+				return nil, fmt.Errorf("item %d of job %d: %w", it.Seq, p.of, err)
+			}
+			c.userID = a.UserID
 			one.State, one.Result, one.Code, one.Detail = store.Pending, "", "", ""
 		case q.Code.Uncertain():
 			c.doubt = true

@@ -231,7 +231,10 @@ func (r *runner) barred(l *leg, s *voicemail.System) *store.Part {
 	}
 	b.State = store.Final
 	end := func(result outcome.Result, code outcome.Code, why string) *store.Part {
-		if b.Result, b.Code, b.Detail = result, code, why; p != nil && p.lost() || overtaken || l.doubtful() {
+		switch b.Result, b.Code, b.Detail = result, code, why; {
+		case p != nil && p.accepted():
+			b.Result, b.Code, b.Detail = outcome.Failed, outcome.VoicemailTimeout, "it had accepted the PIN, and may have another one now: "+why
+		case p != nil && p.lost(), l.doubtful():
 			b.Result, b.Code, b.Detail = outcome.Failed, outcome.VoicemailTimeout, "an answer was lost, and the request is not sent again: "+why
 		}
 		return &b
