@@ -29,12 +29,13 @@ type judge struct {
 	scope   *user.Matcher // of the watch folder; nil: everyone
 	router  *voicemail.Router
 	ring    *credential.Ring
-	mail    *config.Mail // nil: none is configured
+	mail    *config.Mail                 // nil: none is configured
+	rules   map[string]*voicemail.Policy // of systems, by name, while the job opens
 }
 
 func (e *Env) newJudge(l *loaded) *judge {
 	cfg, def, csv := e.Config, l.def, l.people.csv
-	j := &judge{def: def, router: e.Router, ring: e.Ring, mail: cfg.Mail, back: e.Directories, local: make(map[string]bool),
+	j := &judge{def: def, router: e.Router, ring: e.Ring, mail: cfg.Mail, rules: l.rules, back: e.Directories, local: make(map[string]bool),
 		policy: map[string]config.Policy{store.PIN: cfg.Credentials.PIN, store.Password: cfg.Credentials.Password},
 		wants:  map[string]bool{store.PIN: def.Reset.PIN != nil, store.Password: def.Reset.Password != nil}}
 	if csv != nil {
@@ -161,7 +162,24 @@ func (j *judge) leg(v *verdict, u *user.User, e evidence) {
 			return
 		}
 	}
-	j.route(v, u)
+	if j.route(v, u); v.kind == store.PIN && v.mode == voicemail.All && !e.sent[v.kind] {
+		j.refuse(v, e.given[v.kind])
+	}
+}
+
+// refuse lets nobody begin of whom all systems must accept the PIN and one
+// surely will not: its users would have two.
+func (j *judge) refuse(v *verdict, value secret.Value) {
+	length := len(value.Reveal())
+	if value.IsZero() && j.def.Reset.PIN != nil {
+		length = j.def.Reset.PIN.Generate
+	}
+	for _, s := range v.several {
+		if why := refusedBy(j.rules[s.Name()], length, value); why != "" {
+			v.result, v.code, v.detail = outcome.Failed, outcome.VoicemailRejected, fmt.Sprintf("%s would refuse the PIN, so no system was asked: %s", s.Name(), why)
+			return
+		}
+	}
 }
 
 // leave decides by whom the secret belongs to, and tells whether it is left

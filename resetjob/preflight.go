@@ -10,6 +10,7 @@ import (
 	"github.com/dirpin/dirpin/config"
 	"github.com/dirpin/dirpin/internal/credential"
 	"github.com/dirpin/dirpin/internal/outcome"
+	"github.com/dirpin/dirpin/internal/secret"
 	"github.com/dirpin/dirpin/internal/store"
 	"github.com/dirpin/dirpin/internal/voicemail"
 )
@@ -53,7 +54,8 @@ func CompareRules(ours config.Policy, p *voicemail.Policy) []string {
 
 // preflight asks the systems for their rules before anybody is pushed. A job of
 // which every PIN would be refused ends; what else may be refused is said, and
-// is refused user by user before their PIN leaves (voicemail).
+// is refused user by user before their PIN leaves (voicemail), or where all of
+// several systems must accept it when the job opens (judge.refuse).
 func (e *Env) preflight(ctx context.Context, l *loaded) error {
 	if l.def.Reset.PIN == nil && (l.people.csv == nil || !l.people.csv.HasPIN()) {
 		return nil
@@ -75,8 +77,12 @@ func (e *Env) preflight(ctx context.Context, l *loaded) error {
 		if p == nil {
 			continue
 		}
+		if l.rules == nil {
+			l.rules = make(map[string]*voicemail.Policy)
+		}
+		l.rules[s.Name()] = p
 		remarks := CompareRules(e.Config.Credentials.PIN, p)
-		if why := e.refusedByAll(l, p); why != "" {
+		if why := refusedBy(p, e.longest(l), l.given[store.PIN]); why != "" {
 			if len(e.Router.Systems()) == 1 {
 				return &RefusedError{s.Name(), why}
 			}
@@ -93,20 +99,20 @@ func (e *Env) preflight(ctx context.Context, l *loaded) error {
 	return nil
 }
 
-// refusedByAll says why every rule refuses every PIN of the job; "" where one
-// may take one.
-func (e *Env) refusedByAll(l *loaded, p *voicemail.Policy) string {
-	if len(p.Rules) == 0 {
+// refusedBy says why every rule of a system refuses a PIN of that many digits,
+// 0 where that is not known, or the one that is given to everybody; "" where one
+// may take it.
+func refusedBy(p *voicemail.Policy, length int, given secret.Value) string {
+	if p == nil || len(p.Rules) == 0 {
 		return ""
 	}
-	least, given := e.longest(l), l.given[store.PIN]
 	why := ""
 	for _, r := range p.Rules {
 		trivial := r.NoTrivial && !given.IsZero() &&
 			credential.CheckGiven(credential.PIN, given, config.Policy{MinLength: 1, ForbidTrivial: true}) == outcome.Trivial
 		switch {
-		case least > 0 && least < r.MinLength:
-			why = fmt.Sprintf("they have %d digits, and its rule %q wants at least %d, as each of its rules wants more", least, r.Name, r.MinLength)
+		case length > 0 && length < r.MinLength:
+			why = fmt.Sprintf("they have %d digits, and its rule %q wants at least %d, as each of its rules wants more", length, r.Name, r.MinLength)
 		case trivial:
 			why = fmt.Sprintf("the PIN is trivial, which its rule %q forbids, as each of its rules refuses it", r.Name)
 		default:

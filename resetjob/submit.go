@@ -18,6 +18,7 @@ import (
 	"github.com/dirpin/dirpin/internal/secret"
 	"github.com/dirpin/dirpin/internal/store"
 	"github.com/dirpin/dirpin/internal/strictyaml"
+	"github.com/dirpin/dirpin/internal/voicemail"
 )
 
 // Submission is a job file without fault, with the list that it names, read
@@ -350,7 +351,8 @@ type loaded struct {
 	key    *credential.JobKey // nil: the values are erased
 	given  values
 	people people
-	list   []byte // that it names; nil: none
+	list   []byte                       // that it names; nil: none
+	rules  map[string]*voicemail.Policy // of the systems, where they were asked: before the job opens
 }
 
 // NewSubmission makes a submission of a job that selects by a query and does

@@ -218,6 +218,7 @@ func (s *System) Push(ctx context.Context, leg Leg) (Outcome, error) {
 		out.Result, out.Code = outcome.Updated, outcome.OK
 		return out, nil
 	}
+	gone := false // it was once, the mailbox that the note names: another try looks for it anew, whatever retries says
 	for try := 0; ; try++ {
 		lostBefore := out.Lost
 		answer, err := s.attempt(ctx, &leg, &out)
@@ -233,9 +234,10 @@ func (s *System) Push(ctx context.Context, leg Leg) (Outcome, error) {
 		if err := s.gate.closed(); err != nil {
 			return s.kept(out, err)
 		}
-		if try >= s.retries {
+		if try >= s.retries && (gone || !answer.Gone) {
 			return s.end(out, v, answer), nil
 		}
+		gone = gone || answer.Gone
 		if err := sleep(ctx, s.backoff(try, answer.RetryAfter)); err != nil {
 			return out, err
 		}
