@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/dirpin/dirpin/internal/outcome"
 	"github.com/dirpin/dirpin/internal/store"
@@ -86,18 +87,28 @@ func runJobsShow(ctx context.Context, a *app, s *session, env *resetjob.Env, id 
 	if a.json {
 		return json.NewEncoder(a.out).Encode(resetjob.JobJSON(j))
 	}
-	var left, by int64
-	if err := s.store.Read(ctx, func(tx *store.Tx) (err error) { left, by, err = tx.Retries(id); return err }); err != nil {
+	var left, by, resting int64
+	var until time.Time
+	err = s.store.Read(ctx, func(tx *store.Tx) (err error) {
+		if left, by, err = tx.Retries(id); err == nil && j.Stage == store.StageOpen {
+			resting, until, err = tx.Resting(id)
+		}
+		return err
+	})
+	if err != nil {
 		return err
 	}
-	retries, retried := "", ""
+	retries, retried, rest := "", "", ""
+	if resting > 0 {
+		rest = fmt.Sprintf("%d users wait, until %s at the latest: the answer to an earlier request of theirs was lost, and it may still be carried out", resting, stamp(until))
+	}
 	if j.RetryOf != 0 {
 		retries = "job " + itoa(j.RetryOf)
 	}
 	if by != 0 {
 		retried = "by job " + itoa(by)
 	}
-	for _, l := range [][2]string{{"Job", itoa(j.ID)}, {"Name", j.Name}, {"State", string(j.State)}, {"", describeState(env, j)},
+	for _, l := range [][2]string{{"Job", itoa(j.ID)}, {"Name", j.Name}, {"State", string(j.State)}, {"", describeState(env, j)}, {"", rest},
 		{"Folder", j.Folder}, {"File", j.File}, {"Submitted by", j.Submitter}, {"Created", stamp(j.Created)}, {"Due", resetjob.DescribeTime(j)}, {"Started", stamp(j.Started)}, {"Ended", stamp(j.Ended)}, {"Retries", retries}, {"Retried", retried}, {"Report", j.Report}} {
 		if l[1] != "" {
 			fmt.Fprintf(a.out, "%-13s %s\n", l[0], printable(l[1]))

@@ -80,6 +80,19 @@ func (t *Tx) Free(userRef int64, requestID string) error {
 	return nil
 }
 
+// Resting returns how many users of a job must wait because the answer to another
+// request of theirs was lost, which may still arrive, and until when the last of
+// them does.
+func (t *Tx) Resting(job int64) (n int64, until time.Time, err error) {
+	var last int64
+	err = t.row(`SELECT count(*), coalesce(max(j.until), 0) FROM items i JOIN journal j ON j.user_ref = i.user_ref WHERE i.job = ? AND i.state = 'pending' AND j.until > ?
+		AND NOT (j.job = i.job AND j.seq = i.seq) AND NOT EXISTS (SELECT 1 FROM legs l WHERE l.job = i.job AND l.seq = i.seq AND l.request_id = j.request_id)`, job, t.now).Scan(&n, &last)
+	if err != nil || n == 0 {
+		return 0, time.Time{}, err
+	}
+	return n, fromMilli(last), nil
+}
+
 // Journal claims the user and records what is about to be sent, from now on as
 // if it had been. Its error is a *ClaimedError where something is in the way.
 func (t *Tx) Journal(j *Journalled) error {

@@ -96,9 +96,22 @@ func TestOneItemOfAUserIsInFlight(t *testing.T) {
 		if e := claimed("quarantine", two); !e.Until.Equal(c.now.Add(20 * time.Second)) {
 			t.Errorf("quarantine: %+v", e)
 		}
+		resting := func(what string, job, want int64) {
+			t.Helper()
+			write(t, s, func(tx *Tx) error {
+				n, until, err := tx.Resting(job)
+				if n != want || n > 0 && !until.Equal(c.now.Add(20*time.Second)) {
+					t.Errorf("%s: %d users rest until %v", what, n, until)
+				}
+				return err
+			})
+		}
+		resting("another job", second, 1)
+		resting("the same request", first, 0)
 		write(t, s, func(tx *Tx) error { return tx.Journal(one) })
 		write(t, s, func(tx *Tx) error { return tx.Quarantine(one, tx.Now().Add(20*time.Second)) })
 		c.now = c.now.Add(20 * time.Second)
+		resting("afterwards", second, 0)
 		write(t, s, func(tx *Tx) error { return tx.Journal(two) })
 		write(t, s, func(tx *Tx) error { return tx.Unjournal(two) })
 		write(t, s, func(tx *Tx) error {
