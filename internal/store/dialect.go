@@ -1,6 +1,7 @@
 package store
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -74,6 +75,36 @@ func (d dialect) endsWith(column, text string) (string, []any) {
 		return "right(" + column + ", ?) = ?", []any{n, text}
 	}
 	return "substr(" + column + ", ?) = ?", []any{-n, text}
+}
+
+// amongMost is how many numbers one condition names, amongFew how many a short
+// one does. Shorter lists are filled up, so that two statements serve them all.
+const amongMost, amongFew = 64, 8
+
+// among is the condition that a column is one of up to amongMost numbers, and
+// what it is given.
+//
+// PostgreSQL takes a job for small of which it has no statistics yet, as none
+// has that was opened a minute ago, and would rather read all of it than look up
+// each number: it is told between which they are.
+func (d dialect) among(column string, numbers []int64) (string, []any) {
+	n := amongMost
+	if len(numbers) <= amongFew {
+		n = amongFew
+	}
+	condition, args := column+" IN ("+placeholders(n)+")", make([]any, 0, n+2)
+	if d == postgres {
+		condition = column + " BETWEEN ? AND ? AND " + condition
+		args = append(args, slices.Min(numbers), slices.Max(numbers))
+	}
+	for i := range n {
+		if i < len(numbers) {
+			args = append(args, numbers[i])
+		} else {
+			args = append(args, nil)
+		}
+	}
+	return condition, args
 }
 
 // joined is the aggregate that writes texts one behind another, in the order in

@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -319,25 +320,30 @@ func (t *Tx) HistoryOf(kind string, refs []int64, limit int) (map[int64][][]byte
 	if len(refs) == 0 || limit == 0 {
 		return tags, nil
 	}
-	args := make([]any, 0, len(refs)+1)
-	args = append(args, kind)
-	for _, r := range refs {
-		args = append(args, r)
+	for part := range slices.Chunk(refs, amongMost) {
+		if err := t.historyOf(kind, part, limit, tags); err != nil {
+			return nil, fmt.Errorf("reading the history: %w", err)
+		}
 	}
-	rows, err := t.rows("SELECT user_ref, tag FROM history WHERE kind = ? AND user_ref IN ("+placeholders(len(refs))+") ORDER BY user_ref, version DESC", args...)
+	return tags, nil
+}
+
+func (t *Tx) historyOf(kind string, refs []int64, limit int, tags map[int64][][]byte) error {
+	among, args := t.dialect.among("user_ref", refs)
+	rows, err := t.rows("SELECT user_ref, tag FROM history WHERE kind = ? AND "+among+" ORDER BY user_ref, version DESC", slices.Concat([]any{kind}, args)...)
 	if err != nil {
-		return nil, fmt.Errorf("reading the history: %w", err)
+		return err
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var ref int64
 		var tag []byte
 		if err := rows.Scan(&ref, &tag); err != nil {
-			return nil, err
+			return err
 		}
 		if len(tags[ref]) < limit {
 			tags[ref] = append(tags[ref], tag)
 		}
 	}
-	return tags, rows.Err()
+	return rows.Err()
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/dirpin/dirpin/internal/outcome"
 )
@@ -57,28 +58,24 @@ func (r *Results) Item(it *Item) {
 // Settled takes the user's leg out of the journal.
 func (r *Results) Settled(userRef int64) { r.settled = append(r.settled, userRef) }
 
-// togetherMost is how many rows one statement changes. Shorter lists are filled
-// up, so that one statement serves them all.
-const togetherMost = 64
-
 // WriteResults writes and empties r. ErrStale: a row was moved by somebody
 // else.
 func (t *Tx) WriteResults(r *Results) error {
 	for end, seqs := range r.legs {
 		err := t.together(`UPDATE legs SET state = 'final', result = ?, code = ?, system = ?
-			WHERE job = ? AND kind = ? AND state <> 'final' AND seq`, seqs, string(end.result), string(end.code), end.system, r.job, end.kind)
+			WHERE job = ? AND kind = ? AND state <> 'final' AND `, "seq", seqs, string(end.result), string(end.code), end.system, r.job, end.kind)
 		if err != nil {
 			return fmt.Errorf("ending %d items: %w", len(seqs), err)
 		}
 	}
 	for end, seqs := range r.items {
 		err := t.together(`UPDATE items SET state = 'final', result = ?, code = ?, detail = ?, status = ?, at = ?
-			WHERE job = ? AND state <> 'final' AND seq`, seqs, string(end.result), string(end.code), end.detail, end.status, t.now, r.job)
+			WHERE job = ? AND state <> 'final' AND `, "seq", seqs, string(end.result), string(end.code), end.detail, end.status, t.now, r.job)
 		if err != nil {
 			return fmt.Errorf("ending %d items: %w", len(seqs), err)
 		}
 	}
-	if err := t.together("DELETE FROM journal WHERE job = ? AND until = 0 AND user_ref", r.settled, r.job); err != nil {
+	if err := t.together("DELETE FROM journal WHERE job = ? AND until = 0 AND ", "user_ref", r.settled, r.job); err != nil {
 		return fmt.Errorf("settling %d items: %w", len(r.settled), err)
 	}
 	for i := range r.kept {
@@ -90,23 +87,12 @@ func (t *Tx) WriteResults(r *Results) error {
 	return nil
 }
 
-// together runs a statement for the rows with these numbers, each of which it
-// must change.
-func (t *Tx) together(query string, numbers []int64, args ...any) error {
-	query += " IN (" + placeholders(togetherMost) + ")"
-	all := make([]any, len(args)+togetherMost)
-	copy(all, args)
-	for len(numbers) > 0 {
-		part := numbers[:min(togetherMost, len(numbers))]
-		numbers = numbers[len(part):]
-		for i := range togetherMost {
-			if i < len(part) {
-				all[len(args)+i] = part[i]
-			} else {
-				all[len(args)+i] = nil
-			}
-		}
-		n, err := t.exec(query, all...)
+// together runs a statement, which ends before its last condition, for the rows
+// with these numbers, each of which it must change.
+func (t *Tx) together(query, column string, numbers []int64, args ...any) error {
+	for part := range slices.Chunk(numbers, amongMost) {
+		among, list := t.dialect.among(column, part)
+		n, err := t.exec(query+among, slices.Concat(args, list)...)
 		if err == nil && n != int64(len(part)) {
 			err = ErrStale
 		}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/dirpin/dirpin/internal/user"
 )
@@ -28,16 +29,10 @@ func (s *Subject) Of(kind string) Changed {
 	return s.Password
 }
 
-// subjectChunk is how many users one query asks for. Shorter lists are filled
-// up, so that one statement serves them all.
-const subjectChunk = 64
-
 // Subjects calls each for every one of these users that is there, in any
 // order. What it is given is its own to keep.
 func (t *Tx) Subjects(userRefs []int64, each func(*Subject)) error {
-	for len(userRefs) > 0 {
-		part := userRefs[:min(subjectChunk, len(userRefs))]
-		userRefs = userRefs[len(part):]
+	for part := range slices.Chunk(userRefs, amongMost) {
 		if err := t.subjects(part, each); err != nil {
 			return fmt.Errorf("reading %d users: %w", len(part), err)
 		}
@@ -46,21 +41,14 @@ func (t *Tx) Subjects(userRefs []int64, each func(*Subject)) error {
 }
 
 func (t *Tx) subjects(refs []int64, each func(*Subject)) error {
-	args := make([]any, subjectChunk)
-	for i := range args {
-		if i < len(refs) {
-			args[i] = refs[i]
-		} else {
-			args[i] = nil
-		}
-	}
+	among, args := t.dialect.among("users.id", refs)
 	rows, err := t.rows(`SELECT `+userColumns+`,
 			coalesce(p.job, 0), coalesce(p.version, 0), coalesce(w.job, 0), coalesce(w.version, 0),
 			EXISTS (SELECT 1 FROM sent_before b WHERE b.user_ref = users.id)
 		FROM users
 		LEFT JOIN credentials p ON p.user_ref = users.id AND p.kind = 'pin'
 		LEFT JOIN credentials w ON w.user_ref = users.id AND w.kind = 'password'
-		WHERE users.id IN (`+placeholders(subjectChunk)+")", args...)
+		WHERE `+among, args...)
 	if err != nil {
 		return err
 	}
