@@ -38,6 +38,7 @@ type crash struct {
 	rng    *rand.Rand
 	began  time.Time
 	length time.Duration
+	rests  time.Duration // for how long users may rest besides
 	kills  map[string]int
 	events *os.File
 	jobs   int // that were written

@@ -23,7 +23,7 @@ type fate struct {
 	after time.Duration
 	sig   syscall.Signal // after that; 0: none
 	until time.Duration  // of SIGSTOP: SIGCONT comes then
-	wait  bool           // it is not told to stop for a minute
+	wait  bool           // it is not told to stop for a minute and as long as users rest
 }
 
 func (c *crash) fate() (f fate) {
@@ -116,7 +116,7 @@ func (c *crash) torment(cmd *exec.Cmd, f fate, done <-chan struct{}) {
 	}
 	p := patience
 	if f.wait {
-		p = time.Minute
+		p = time.Minute + c.rests
 	}
 	if !wait(p) {
 		return

@@ -207,6 +207,7 @@ func (c *crashService) happen(s *service) {
 func (c *crashService) setClock(by time.Duration) {
 	if by != c.off {
 		c.kills["jumps of the clock"]++
+		c.rests = 5 * time.Minute // of users whose push was in doubt, where the clock was set back
 	}
 	c.off = by
 	c.event(map[string]any{"event": "clock", "off": by.Seconds()})
@@ -342,10 +343,7 @@ func (c *crashService) settle() {
 // finish waits until no job is left.
 func (c *crashService) finish(s *service) {
 	c.Helper()
-	until := time.Now().Add(2 * time.Minute)
-	if c.kills["jumps of the clock"] > 0 {
-		until = until.Add(5 * time.Minute) // users whose push was in doubt rest for as long, where the clock was set back
-	}
+	until := time.Now().Add(2*time.Minute + c.rests)
 	for {
 		left := c.all(func(j *store.Job) bool { return unclosed(j) && j.Reason != store.ReasonInterrupted })
 		waiting, err := filepath.Glob(c.home.dir + "/state/jobs/*.yaml")
