@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"runtime"
 	"sync"
@@ -82,13 +83,20 @@ func BenchmarkRatioJobToHashing(b *testing.B) {
 	}
 }
 
-// Journal and commit alone: hashing made cheap.
-func BenchmarkRatioCheapHashing(b *testing.B) {
+// A job through an http hook and through a stream hook on this machine, with
+// hashing made cheap, against the same job with a system that answers at once in
+// the same process: what journal and commit alone reach at that concurrency.
+func BenchmarkRatioHooks(b *testing.B) {
 	const users = 100_000
 	for _, concurrency := range []int{8, 256} {
 		b.Run(fmt.Sprint("concurrency=", concurrency), func(b *testing.B) {
-			for b.Loop() {
+			rate := func(connect func(*config.Voicemail) *voicemail.System) float64 {
 				k := benchKit(b, credential.Params{Memory: 8, Time: 1, Threads: 1}, concurrency, users)
+				if connect != nil {
+					s := connect(&k.env.Config.Voicemail[0])
+					defer s.Close()
+					k.env.Router = voicemail.NewRouter(s)
+				}
 				id := k.submit(generated).ID
 				began := time.Now()
 				j, err := k.env.Run(context.Background(), id, nil)
@@ -96,7 +104,26 @@ func BenchmarkRatioCheapHashing(b *testing.B) {
 				if j.Counts.Updated != users {
 					b.Fatalf("%+v", j.Counts)
 				}
-				b.ReportMetric(users/time.Since(began).Seconds(), "users/s")
+				return users / time.Since(began).Seconds()
+			}
+			for b.Loop() {
+				alone := rate(func(cfg *config.Voicemail) *voicemail.System {
+					return voicemail.NewWith(cfg, agreeable{}, voicemail.Options{})
+				})
+				stream := rate(func(cfg *config.Voicemail) *voicemail.System {
+					cfg.Type, cfg.Command = "stream", []string{os.Args[0], streamHookArg}
+					s, err := voicemail.New(cfg, voicemail.Options{})
+					if err != nil {
+						b.Fatal(err)
+					}
+					return s
+				})
+				http := rate(nil)
+				b.ReportMetric(alone, "alone-users/s")
+				b.ReportMetric(stream, "stream-users/s")
+				b.ReportMetric(stream/alone, "stream-of-alone")
+				b.ReportMetric(http, "http-users/s")
+				b.ReportMetric(http/alone, "http-of-alone")
 			}
 		})
 	}

@@ -121,32 +121,6 @@ func curlLoop(b *testing.B, k *kit, srv *fakeunity.Server) float64 {
 	return users / time.Since(began).Seconds()
 }
 
-// A job through a stream hook with hashing made cheap.
-func BenchmarkRatioStreamHook(b *testing.B) {
-	const users = 100_000
-	for _, concurrency := range []int{8, 256} {
-		b.Run(fmt.Sprint("concurrency=", concurrency), func(b *testing.B) {
-			for b.Loop() {
-				k := benchKit(b, credential.Params{Memory: 8, Time: 1, Threads: 1}, concurrency, users)
-				cfg := k.env.Config.Voicemail[0]
-				cfg.Type, cfg.Command = "stream", []string{os.Args[0], streamHookArg}
-				s, err := voicemail.New(&cfg, voicemail.Options{})
-				k.must(err)
-				b.Cleanup(func() { s.Close() })
-				k.env.Router = voicemail.NewRouter(s)
-				id := k.submit(generated).ID
-				began := time.Now()
-				j, err := k.env.Run(context.Background(), id, nil)
-				k.must(err)
-				if j.Counts.Updated != users {
-					b.Fatalf("%+v", j.Counts)
-				}
-				b.ReportMetric(users/time.Since(began).Seconds(), "users/s")
-			}
-		})
-	}
-}
-
 const streamHookArg = "be-a-stream-hook"
 
 // TestMain lets this test binary be a stream hook that accepts everything.
