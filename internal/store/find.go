@@ -147,6 +147,10 @@ func (w *sqlWriter) condition(c *user.Condition) error {
 	return nil
 }
 
+// behindFirst is the column that SQLite has in no index of its own, only behind
+// the first names.
+const behindFirst = "middle_name_f"
+
 // alternatives joins what each alternative gives with OR; none selects nobody.
 func (w *sqlWriter) alternatives(texts []string, one func(text string)) {
 	if len(texts) == 0 {
@@ -166,15 +170,25 @@ func (w *sqlWriter) alternatives(texts []string, one func(text string)) {
 func (w *sqlWriter) compare(column string, op user.Op, text string) {
 	switch op {
 	case user.IsExactly:
-		w.add(column+" = ?", text)
+		w.directly(column, func() { w.add(column+" = ?", text) })
 	case user.BeginsWith:
-		w.prefix(column, text)
+		w.directly(column, func() { w.prefix(column, text) })
 	case user.Contains:
 		w.narrow(func() { w.add(w.tx.dialect.contains(column), text) })
 	case user.EndsWith:
 		ends, args := w.tx.dialect.endsWith(column, text)
 		w.narrow(func() { w.add(ends, args...) })
 	}
+}
+
+// directly writes a condition by which an index is searched, if the column has
+// one of its own.
+func (w *sqlWriter) directly(column string, condition func()) {
+	if column == behindFirst {
+		w.narrow(condition)
+		return
+	}
+	condition()
 }
 
 // narrow writes conditions of which one is enough, each for an index of its
@@ -308,7 +322,7 @@ func (t *Tx) agreementNames() ([]string, error) {
 // FindExact is Find for users whose field is exactly a folded value, made for
 // asking many times.
 func (t *Tx) FindExact(f user.Field, folded string, each func(*user.User) error) error {
-	if f == user.FieldDepartment {
+	if f == user.FieldDepartment || f == user.FieldMiddleName {
 		return t.Find(&user.Query{Where: []user.Term{{Cond: &user.Condition{Field: f, Op: user.IsExactly, Text: []string{folded}}}}}, each)
 	}
 	return t.find("SELECT "+userColumns+" FROM users WHERE "+string(f)+"_f = ?", []any{folded}, each)

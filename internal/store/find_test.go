@@ -3,7 +3,9 @@ package store
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/dirpin/dirpin/internal/user"
@@ -136,4 +138,40 @@ func TestUserComesBackAsStored(t *testing.T) {
 			}
 		}
 	})
+}
+
+// What is asked of a name, a manager, a department or a user id is answered
+// from an index, without reading all of the table.
+func TestSearchesHaveAnIndex(t *testing.T) {
+	s := openWith(t, nil, Options{Path: filepath.Join(t.TempDir(), "dirpin.db")})
+	for _, f := range []user.Field{user.FieldUserID, user.FieldFirstName, user.FieldMiddleName, user.FieldLastName, user.FieldManager, user.FieldDepartment} {
+		for _, op := range []user.Op{user.IsExactly, user.BeginsWith, user.Contains, user.EndsWith} {
+			q := &user.Query{Where: []user.Term{{Cond: &user.Condition{Field: f, Op: op, Text: []string{"smith"}}}}}
+			err := s.Read(context.Background(), func(tx *Tx) error {
+				where, args, err := tx.where(q)
+				if err != nil {
+					return err
+				}
+				rows, err := tx.rows("EXPLAIN QUERY PLAN SELECT "+userColumns+" FROM users WHERE "+where, args...)
+				if err != nil {
+					return err
+				}
+				defer rows.Close()
+				for rows.Next() {
+					var id, parent, unused int
+					var step string
+					if err := rows.Scan(&id, &parent, &unused, &step); err != nil {
+						return err
+					}
+					if strings.Contains(step, "SCAN users") && !strings.Contains(step, "INDEX") {
+						t.Errorf("%s %s: %s", f, op, step)
+					}
+				}
+				return rows.Err()
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 }
