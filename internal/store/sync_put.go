@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -95,21 +96,40 @@ func (t *Tx) SyncAdd(agreement string, people []roster.Person) (done bool, err e
 	if err := t.row("SELECT coalesce(max(id), 0) FROM users").Scan(&last); err != nil {
 		return false, err
 	}
-	for len(people) > 0 {
-		n := min(addAtOnce, len(people))
-		t.packed = t.packed[:0]
-		for i := range people[:n] {
-			t.inserted(&t.packed, &people[i], l)
+	next := make(chan packed, (len(people)+addAtOnce-1)/addAtOnce)
+	room := t.packed
+	t.packed = nil
+	go t.packNew(people, l, room, next)
+	for rows := range next {
+		err := t.insertRows("users", syncColumns+", manager, manager_f", rows)
+		t.packed = append(t.packed, rows[:0])
+		if err == nil {
+			continue
 		}
-		if err := t.insertRows("users", syncColumns+", manager, manager_f", t.packed); IsRowFault(err) {
+		for range next { // to its end: it reads people
+		}
+		if IsRowFault(err) {
 			_, err = t.exec("DELETE FROM users WHERE id > ?", last)
-			return false, err
-		} else if err != nil {
-			return false, err
 		}
-		people = people[n:]
+		return false, err
 	}
 	return true, nil
+}
+
+// packNew packs new people, some at a time, into the room that there is:
+// folding takes a sixth of the time in which SQLite stores those before.
+func (t *Tx) packNew(people []roster.Person, l linker, room []packed, to chan<- packed) {
+	defer close(to)
+	for some := range slices.Chunk(people, addAtOnce) {
+		var rows packed
+		if n := len(room); n > 0 {
+			rows, room = room[n-1], room[:n-1]
+		}
+		for i := range some {
+			t.inserted(&rows, &some[i], l)
+		}
+		to <- rows
+	}
 }
 
 // copyIn streams new people to PostgreSQL.
@@ -135,8 +155,8 @@ func (t *Tx) copyIn(agreement string, people []roster.Person) error {
 }
 
 // addAtOnce is how many people are added by one call of SQLite. More gain
-// nothing, and are held in memory twice.
-const addAtOnce = 500
+// nothing, and wait for each other.
+const addAtOnce = 250
 
 func rowError(p *roster.Person, err error) error {
 	if IsRowFault(err) {

@@ -20,7 +20,7 @@ type Tx struct {
 	xid      string          // its number there; "" of one that reads
 	ended    <-chan struct{} // whoever wants it, does not any more
 	naming   map[string]int  // nobodyNames, by agreement: 0 not asked yet, 1 somebody may, -1 nobody
-	packed   packed          // rows of SyncAdd
+	packed   []packed        // room for rows of SyncAdd
 	noFlags  int             // whether nobody is on the work list: 0 not asked yet, 1 nobody, -1 somebody
 }
 
