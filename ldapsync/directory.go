@@ -86,6 +86,9 @@ type Answer struct {
 	Again func()
 	// Yield receives an entry that is not known.
 	Yield func(*Entry) error
+	// Fresh says that nobody is known: entries have the hash 0, which would be
+	// found a second time when they are yielded.
+	Fresh bool
 	// Unpaged permits to ask for everything at once, which is faster; where
 	// such an answer is cut it begins anew, in pages.
 	Unpaged bool

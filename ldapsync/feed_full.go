@@ -77,8 +77,9 @@ type fullFeed struct {
 
 	// Of the goroutine that reads.
 	read    int
-	strange int
 	repeats repeats
+
+	strange int // of the goroutine that looks at entries first
 }
 
 func (f *fullFeed) run(ctx context.Context) error {
@@ -161,6 +162,9 @@ func (f *fullFeed) receive(ctx context.Context, m *mapper, people chan<- []*Entr
 		entry, err := m.entry(e)
 		if err != nil {
 			return f.fault(err)
+		}
+		if f.a.Fresh {
+			f.warnOfIDs(m, e)
 		}
 		if some = append(some, entry); len(some) == together {
 			if err := send(); err != nil {
@@ -278,24 +282,34 @@ func (f *fullFeed) search(ctx context.Context, controls []ldap.Control) (*tap.Re
 // entry looks at an entry where it lies.
 func (f *fullFeed) entry(e *tap.Entry) error {
 	f.read++
-	l, err := f.c.mapper.look(e)
+	m := f.c.mapper
+	l, account, err := m.identify(e)
 	if err == nil {
 		err = f.repeats.see(l.key)
 	}
 	if err != nil {
 		return f.fault(err)
 	}
-	if ids := f.c.mapper.chosen[0]; len(ids) > 1 && f.strange < 10 {
-		f.strange++
-		f.c.o.Log.Warn(fmt.Sprintf("%s: %s has %d user ids", f.c.o.Agreement.Name, e.DN, len(ids)))
-	}
-	switch {
-	case l.parts:
+	if l.parts {
 		return f.parts.add(e.Message)
-	case f.a.Known(l.key, l.hash):
+	}
+	if !f.a.Fresh {
+		m.judge(e, &l, account)
+		f.warnOfIDs(m, e)
+	}
+	if f.a.Known(l.key, l.hash) {
 		return nil
 	}
 	return f.spool.add(e.Message)
+}
+
+// warnOfIDs says of the first few people that they have several user ids. The
+// mapper has just looked at the entry.
+func (f *fullFeed) warnOfIDs(m *mapper, e *tap.Entry) {
+	if ids := m.chosen[0]; len(ids) > 1 && f.strange < 10 {
+		f.strange++
+		f.c.o.Log.Warn(fmt.Sprintf("%s: %s has %d user ids", f.c.o.Agreement.Name, e.DN, len(ids)))
+	}
 }
 
 // complete reads the rest of the values of those entries that came in parts.

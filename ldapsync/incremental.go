@@ -393,7 +393,7 @@ func (r *run) everything(ctx context.Context, c choice) error {
 
 // entries reads everyone and has the feed go on from there.
 func (r *run) entries(ctx context.Context, c choice) error {
-	a := Answer{Known: r.known, Again: r.again, Yield: func(e *Entry) error { return r.take(ctx, e) }, Unpaged: r.unpaged(),
+	a := Answer{Known: r.known, Again: r.again, Yield: func(e *Entry) error { return r.take(ctx, e) }, Fresh: len(r.index.held) == 0, Unpaged: r.unpaged(),
 		Holder: func(h roster.Container) { r.holders = append(r.holders, h) }}
 	r.holders = nil
 	if c.feed.Name == FeedSyncrepl && r.next == nil {

@@ -188,34 +188,47 @@ func ranged(name []byte) (string, tap.Range, bool) {
 
 // look looks at an entry. The error is about the directory as a whole: an entry
 // without key.
-func (m *mapper) look(e *tap.Entry) (l look, err error) {
-	account, parts := m.gather(e)
-	l.parts = parts
+func (m *mapper) look(e *tap.Entry) (look, error) {
+	l, account, err := m.identify(e)
+	if err == nil {
+		m.judge(e, &l, account)
+	}
+	return l, err
+}
+
+// identify finds out whose an entry is, and no more.
+func (m *mapper) identify(e *tap.Entry) (l look, account accountFacts, err error) {
+	account, l.parts = m.gather(e)
 	if account.key == nil {
-		return l, fmt.Errorf("the entry %s shows no %s: the bind account must be allowed to read it", shorten(strings.ToValidUTF8(string(e.DN), "?")), m.key)
+		return l, account, fmt.Errorf("the entry %s shows no %s: the bind account must be allowed to read it", shorten(strings.ToValidUTF8(string(e.DN), "?")), m.key)
 	}
 	if l.key, err = keyFrom(m.kind, account.key); err != nil {
-		return l, fmt.Errorf("the entry %s: %w", shorten(strings.ToValidUTF8(string(e.DN), "?")), err)
+		err = fmt.Errorf("the entry %s: %w", shorten(strings.ToValidUTF8(string(e.DN), "?")), err)
 	}
+	return l, account, err
+}
+
+// judge chooses the values of the entry that was identified last, and adds what
+// can be said of them.
+func (m *mapper) judge(e *tap.Entry, l *look, account accountFacts) {
 	if l.dnFault = faultIn("the DN", e.DN, maxDN); l.dnFault != "" {
-		return l, nil
+		return
 	}
-	m.lookInactive(&l, account)
+	m.lookInactive(l, account)
 	m.buf = append(m.buf[:0], m.print...)
 	m.buf = appendField(m.buf, e.DN)
 	m.buf = appendField(m.buf, l.inactive)
 	m.buf = appendField(m.buf, account.expires)
 	for i := range m.rules {
-		m.choose(&l, i)
+		m.choose(l, i)
 		m.buf = binary.LittleEndian.AppendUint32(m.buf, uint32(len(m.chosen[i])))
 		for _, v := range m.chosen[i] {
 			m.buf = appendField(m.buf, v)
 		}
 	}
-	if len(l.faults) == 0 && !parts {
+	if len(l.faults) == 0 && !l.parts {
 		l.hash = max(1, xxh3.HashSeed(m.buf, m.seed))
 	}
-	return l, nil
 }
 
 func (m *mapper) lookInactive(l *look, account accountFacts) {

@@ -296,3 +296,24 @@ func TestSettleProperty(t *testing.T) {
 		}
 	})
 }
+
+// Values are looked at eight bytes at a time; what is found must not depend on
+// where in them it stands.
+func TestPlainValues(t *testing.T) {
+	for length := range 20 {
+		for at := range length {
+			for c := range 256 {
+				value := []byte(strings.Repeat("~", length)) // the last that is plain
+				value[at] = byte(c)
+				if got, want := plain(value), ' ' <= c && c < 0x7f; got != want {
+					t.Fatalf("%q is plain: %v", value, got)
+				}
+				value = []byte(strings.Repeat(" ", length)) // the first
+				value[at] = byte(c)
+				if got, want := plain(value), ' ' <= c && c < 0x7f; got != want {
+					t.Fatalf("%q is plain: %v", value, got)
+				}
+			}
+		}
+	}
+}

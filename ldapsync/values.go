@@ -2,6 +2,7 @@ package ldapsync
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"unicode"
@@ -24,6 +25,9 @@ func faultIn(name string, value []byte, most int) string {
 	if len(value) > most {
 		return fmt.Sprintf("%s: %d bytes; at most %d are taken", name, len(value), most)
 	}
+	if plain(value) {
+		return ""
+	}
 	for i := 0; i < len(value); {
 		r, n := rune(value[i]), 1
 		if r >= utf8.RuneSelf {
@@ -38,6 +42,26 @@ func faultIn(name string, value []byte, most int) string {
 		i += n
 	}
 	return ""
+}
+
+// plain tells whether all of a value are printing ASCII characters, as nearly
+// always: eight at a time.
+func plain(value []byte) bool {
+	const each, high = 0x0101010101010101, 0x8080808080808080
+	for ; len(value) >= 8; value = value[8:] {
+		v := binary.LittleEndian.Uint64(value)
+		// The high bit of a byte below ' ' is left behind by the subtraction, that
+		// of 0x7f by the addition; what is borrowed or carried comes from such a byte.
+		if (v|(v-' '*each)|(v+each))&high != 0 {
+			return false
+		}
+	}
+	for _, c := range value {
+		if c < ' ' || c >= 0x7f {
+			return false
+		}
+	}
+	return true
 }
 
 // blank tells whether a value is nothing but spaces: user.Fold leaves nothing
