@@ -35,6 +35,7 @@ type Options struct {
 
 	OnChange   func(Change)      // is told the news, after they are written; logged when nil
 	OnProgress func(entries int) // is told now and then how many entries came, on a goroutine of its own
+	OnIndex    func(bytes int)   // is told how much of the heap, without a pointer in it, is held of those who are stored
 
 	// Connect opens the directory; Connect of this package when nil.
 	Connect func(context.Context, ConnectOptions) (Directory, error)
@@ -83,6 +84,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.OnProgress == nil {
 		o.OnProgress = func(int) {}
+	}
+	if o.OnIndex == nil {
+		o.OnIndex = func(int) {}
 	}
 	if o.Connect == nil {
 		o.Connect = func(ctx context.Context, c ConnectOptions) (Directory, error) {

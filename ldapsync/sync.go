@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"github.com/dirpin/dirpin/internal/roster"
 	"github.com/dirpin/dirpin/internal/user"
@@ -158,6 +159,7 @@ func (r *run) loadIndex(ctx context.Context) error {
 	if err != nil {
 		return r.storeError("reading who is held", err)
 	}
+	r.o.OnIndex(len(r.index.held) * int(unsafe.Sizeof(heldPerson{})))
 	return nil
 }
 
