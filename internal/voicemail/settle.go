@@ -44,8 +44,8 @@ func again(code outcome.Code) verdict {
 // Once an attempt is lost the mailbox may hold the new PIN, and a rejection says
 // nothing of that: only an acceptance, the proof that there is no mailbox, or
 // in-history with a value that was drawn for this leg alone settles it. Where
-// the mailbox itself proves that the attempt took effect (unity.go) its
-// connector answers accepted.
+// the mailbox itself tells whether the attempt took effect (unity.go) its
+// connector answers accepted, or leaves out that it is in-history.
 func (s *System) settle(a Answer, lostBefore int, drawn bool) verdict {
 	lost := lostBefore > 0
 	switch {

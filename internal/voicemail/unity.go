@@ -195,7 +195,16 @@ func (u *unity) Send(ctx context.Context, a Attempt) Answer {
 		}
 	}
 	answer := u.put(ctx, a.Note.Mailbox, b, m)
-	if changed && answer.Result == Rejected && answer.Reason == InHistory {
+	if a.Lost == 0 || answer.Result != Rejected || answer.Reason != InHistory {
+		return answer
+	}
+	if !changed { // what was lost may have arrived since that was read
+		c, _ := u.credential(ctx, a.Note.Mailbox, m)
+		if changed = c.changed != "" && c.changed != a.Note.Changed; !changed && c.changed != "" {
+			answer.Reason = "" // it was used before, even if it was drawn: the mailbox has another one
+		}
+	}
+	if changed {
 		// S1: in history alone says "now or once"; together with a change since
 		// the attempt was journalled it is this one.
 		answer.Result, answer.Reason = Accepted, ""

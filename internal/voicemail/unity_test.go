@@ -263,6 +263,8 @@ func TestUnitySettlesWhatWasLost(t *testing.T) {
 		settings voicemail.Settings
 		between  func(*cuc) // after the first PUT
 		before   func(*cuc)
+		late     bool // the first PUT arrives after the mailbox was asked whether it had
+		drawn    bool
 		code     outcome.Code
 		proof    bool
 		puts     int
@@ -276,8 +278,13 @@ func TestUnitySettlesWhatWasLost(t *testing.T) {
 		"it had arrived, no flag": {fault: lostAfter, code: outcome.OK, proof: true, puts: 2},
 		"it had not, no flag":     {fault: lostBefore, code: outcome.OK, puts: 2},
 		// S1: the PIN was used before, and the request never arrived.
-		"in history from before": {fault: lostBefore, settings: must(), code: outcome.VoicemailTimeout, puts: 2,
+		"in history from before": {fault: lostBefore, settings: must(), code: outcome.VoicemailTimeout, puts: 4,
 			before: func(c *cuc) { c.Dial("jdoe", "593817"); c.Dial("jdoe", "264081") }},
+		// Drawn by chance: nothing was changed since, so the mailbox has another one.
+		"in history from before, and drawn": {fault: lostBefore, settings: must(), drawn: true, code: outcome.VoicemailTimeout, puts: 4,
+			before: func(c *cuc) { c.Dial("jdoe", "593817"); c.Dial("jdoe", "264081") }},
+		"it arrives late":            {fault: lostBefore, settings: must(), late: true, code: outcome.OK, proof: true, puts: 2},
+		"it arrives late, and drawn": {fault: lostBefore, settings: must(), late: true, drawn: true, code: outcome.OK, proof: true, puts: 2},
 		// The owner changed the PIN on the phone after it was lost on its way.
 		"changed on the phone": {fault: lostBefore, settings: must(), code: outcome.OK, puts: 2,
 			between: func(c *cuc) { c.Dial("jdoe", "264081") }},
@@ -293,14 +300,19 @@ func TestUnitySettlesWhatWasLost(t *testing.T) {
 			var puts atomic.Int64
 			c.Fault = func(r fakeunity.Request) fakeunity.Fault {
 				if r.Kind == "put" {
-					return put(int(puts.Add(1)))
+					if puts.Add(1) == 2 && tt.late {
+						c.Dial("jdoe", "593817")
+					}
+					return put(int(puts.Load()))
 				}
 				if r.Kind == "read" && reads.Add(1) == 2 && tt.between != nil {
 					tt.between(c)
 				}
 				return fakeunity.Fault{}
 			}
-			out := c.push(t, c.leg(t, "jdoe", "593817", tt.settings))
+			leg := c.leg(t, "jdoe", "593817", tt.settings)
+			leg.Drawn = tt.drawn
+			out := c.push(t, leg)
 			m, _ := c.Mailbox("jdoe")
 			if out.Code != tt.code || out.Lost != 1 || strings.Contains(out.Detail, "proof") != tt.proof || c.Requests("put") != tt.puts {
 				t.Errorf("%+v after %d PUTs", out, c.Requests("put"))
