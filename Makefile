@@ -32,7 +32,7 @@ race: deps
 # stories against a model (resetjob/DESIGN.md).
 crash: deps
 	go test ./cmd/dirpin -run TestCrash -count=1 -v -parallel 4 -timeout 30m -crash 10m
-	DIRPIN_MODEL=10m go test ./resetjob -run 'TestModel$$' -count=1 -v -timeout 30m
+	DIRPIN_MODEL=10m go test ./resetjob -run '^TestModel' -count=1 -v -timeout 40m
 
 # 200 jobs over 20,000 users, synchronized in between: nothing may grow.
 soak: deps

@@ -359,24 +359,27 @@ func (g *group) claimAll(tx *store.Tx) error {
 	if err := g.read(tx); err != nil {
 		return err
 	}
-	for _, w := range g.claims {
-		if w.cut || w.held {
-			if err := g.claimOne(tx, w); err != nil {
-				return err
+	claim := func(which func(*work) bool) error {
+		for _, w := range g.claims {
+			if which(w) {
+				if err := g.claimOne(tx, w); err != nil {
+					return err
+				}
 			}
 		}
+		return nil
+	}
+	// What was cut may be on its way: the others get the room that it leaves.
+	if err := claim(func(w *work) bool { return w.cut }); err != nil {
+		return err
+	}
+	if err := claim(func(w *work) bool { return !w.cut && w.held }); err != nil {
+		return err
 	}
 	if limit := g.r.limit; limit > 0 && g.before+failures(g.finished) >= limit {
 		return nil // as many have failed as may: nobody else is sent
 	}
-	for _, w := range g.claims {
-		if !w.cut && !w.held {
-			if err := g.claimOne(tx, w); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return claim(func(w *work) bool { return !w.cut && !w.held })
 }
 
 // failures returns how many of these failed so that it counts.

@@ -200,7 +200,9 @@ func (w *world) committed(s *view, p *person, k credKey, old, c seenCred, value 
 	}
 	since := time.Time{}
 	for _, r := range w.requests {
-		if r.person == p && r.pin == value && (since.IsZero() || r.since.Before(since)) && slices.ContainsFunc(r.legs, func(id legID) bool { return id.job == c.job }) {
+		if r.person == p && r.pin == value && (since.IsZero() || r.since.Before(since)) && slices.ContainsFunc(r.legs, func(id legID) bool {
+			return id.job == c.job || w.boxes.notes && s.since(id.job) == s.since(c.job) // of a retry that only had to ask
+		}) {
 			since = r.since
 		}
 	}

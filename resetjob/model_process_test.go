@@ -102,7 +102,11 @@ func (p *process) live(ctx context.Context, enter bool, do func(context.Context,
 	var systems []*voicemail.System
 	for i := range p.cfg.Voicemail {
 		v := &p.cfg.Voicemail[i]
-		systems = append(systems, voicemail.NewWith(v, &wire{p, v.Name}, voicemail.Options{Log: p.w.logger(), Fingerprint: []byte("f"),
+		var conn voicemail.Connector = &wire{p, v.Name}
+		if p.w.boxes.notes {
+			conn = &looker{&wire{p, v.Name}}
+		}
+		systems = append(systems, voicemail.NewWith(v, conn, voicemail.Options{Log: p.w.logger(), Fingerprint: []byte("f"),
 			Jitter: func(most time.Duration) time.Duration { return most / 2 }}))
 	}
 	router := voicemail.NewRouter(systems...)

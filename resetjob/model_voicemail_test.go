@@ -3,7 +3,9 @@ package resetjob
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/dirpin/dirpin/internal/voicemail"
@@ -12,6 +14,7 @@ import (
 // boxes is what the voicemail systems are like.
 type boxes struct {
 	idempotent bool // a request that was accepted is accepted again, with nothing done
+	notes      bool // they keep notes
 	history    int  // how many former PINs of a mailbox are refused, the present one among them
 }
 
@@ -216,4 +219,84 @@ func (w *world) arrive(pk *packet) voicemail.Answer {
 	m.done[pk.id] = true
 	w.changed(pk)
 	return accepted
+}
+
+// looker is the way to a system that keeps notes, as Unity Connection does: it
+// tells when a mailbox was changed last, and whether its owner has done so.
+type looker struct{ *wire }
+
+// changes is how often the mailbox was changed, which stands for the time, and
+// whether by a request.
+func (c *looker) changes(a voicemail.Attempt) (*mailbox, string, bool) {
+	w := c.p.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p := w.aliased(a.UserID)
+	if p == nil || !p.at(c.system).exists {
+		return nil, "", false
+	}
+	m := p.at(c.system)
+	return m, strconv.Itoa(len(m.held)), m.held[len(m.held)-1].by != nil
+}
+
+// answered brings the canary back, by an answer to something that was only asked.
+func (c *looker) answered() {
+	c.p.w.mu.Lock()
+	defer c.p.w.mu.Unlock()
+	c.p.last[c.system] = time.Now()
+}
+
+// learn keeps the value of a request that may be committed without being sent.
+func (c *looker) learn(a voicemail.Attempt) {
+	var body struct {
+		PIN string `json:"pin"`
+	}
+	w := c.p.w
+	w.must(json.Unmarshal([]byte(a.Body.Reveal()), &body))
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.values[body.PIN] = true
+}
+
+func (c *looker) Look(_ context.Context, a voicemail.Attempt) (voicemail.Note, *voicemail.Answer) {
+	m, changed, _ := c.changes(a)
+	switch {
+	case c.p.isDead():
+		return voicemail.Note{}, &voicemail.Answer{Class: voicemail.NotSent}
+	case m == nil:
+		c.answered()
+		c.learn(a)
+		return voicemail.Note{}, &voicemail.Answer{Class: voicemail.Answered, Result: voicemail.NoMailbox}
+	}
+	return voicemail.Note{Mailbox: fmt.Sprintf("%s in the %s", a.UserID, c.system), Changed: changed}, nil
+}
+
+func (c *looker) Settled(_ context.Context, a voicemail.Attempt) voicemail.Answer {
+	m, changed, byRequest := c.changes(a)
+	switch {
+	case c.p.isDead():
+		return voicemail.Answer{Class: voicemail.NotSent}
+	case m == nil:
+		return voicemail.Answer{Class: voicemail.NotSent, Result: voicemail.Retry, Gone: true}
+	case changed != a.Note.Changed && byRequest:
+		c.p.w.say("%s: what was lost has arrived, %s changes instead of %s", a.UserID, changed, a.Note.Changed)
+		return voicemail.Answer{Class: voicemail.Answered, Result: voicemail.Accepted, Proof: "it was changed"}
+	}
+	return voicemail.Answer{Class: voicemail.Answered, Result: voicemail.Rejected, Message: "not changed by us"}
+}
+
+func (c *looker) Send(ctx context.Context, a voicemail.Attempt) voicemail.Answer {
+	if a.Lost > 0 {
+		if answer := c.Settled(ctx, a); answer.Result != voicemail.Rejected {
+			c.answered()
+			return answer
+		}
+	}
+	answer := c.wire.Send(ctx, a)
+	if a.Lost > 0 && answer.Reason == voicemail.InHistory && !c.p.isDead() {
+		if answer.Reason = ""; c.Settled(ctx, a).Result == voicemail.Accepted {
+			answer.Result, answer.Proof = voicemail.Accepted, "it was changed"
+		}
+	}
+	return answer
 }

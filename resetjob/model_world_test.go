@@ -91,6 +91,8 @@ type model struct {
 	ring *credential.Ring
 	n    int
 
+	notes bool // the voicemail systems keep notes
+
 	first string // the story that failed first, before rapid made it shorter
 }
 
