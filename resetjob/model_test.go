@@ -26,9 +26,19 @@ import (
 // long with others. A failure prints the first story, the shortest, and the
 // seed.
 func TestModel(t *testing.T) {
+	playModel(t, newModel(t))
+}
+
+// The same with systems that keep notes, as Unity Connection does.
+func TestModelNotes(t *testing.T) {
+	m := newModel(t)
+	m.notes = true
+	playModel(t, m)
+}
+
+func playModel(t *testing.T, m *model) {
 	// One thing at a time, so that a seed tells the same story again.
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	m := newModel(t)
 	d, err := time.ParseDuration(os.Getenv("DIRPIN_MODEL"))
 	if err != nil {
 		seed := flag.Lookup("rapid.seed")
@@ -92,7 +102,7 @@ func (w *world) furnish(rt *rapid.T) {
 		w.cfg.Voicemail = append(w.cfg.Voicemail, east)
 	}
 	w.batch = rapid.SampledFrom([]int64{1, BatchSize}).Draw(rt, "items a batch")
-	w.boxes = boxes{idempotent: rapid.Bool().Draw(rt, "idempotent"), history: rapid.SampledFrom([]int{0, 1, 4, 1000}).Draw(rt, "history")}
+	w.boxes = boxes{notes: w.model.notes, idempotent: rapid.Bool().Draw(rt, "idempotent"), history: rapid.SampledFrom([]int{0, 1, 4, 1000}).Draw(rt, "history")}
 	n := rapid.IntRange(1, 4).Draw(rt, "people")
 	for i := range n {
 		p := &person{alias: fmt.Sprintf("user%c", 'a'+i)}

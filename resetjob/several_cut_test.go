@@ -8,6 +8,7 @@ import (
 
 	"github.com/dirpin/dirpin/internal/outcome"
 	"github.com/dirpin/dirpin/internal/store"
+	"github.com/dirpin/dirpin/internal/user"
 	"github.com/dirpin/dirpin/internal/voicemail"
 )
 
@@ -135,5 +136,26 @@ func TestARetriedRetryOfSeveralGoesToNobodyElse(t *testing.T) {
 				t.Errorf("%s, hq %s: %s was sent %v", tt.mode, tt.hq.Class, system, m.asked)
 			}
 		}
+	}
+}
+
+// Who may not be changed any more when an item goes on that was cut between two
+// systems ends there, and is nobody's any more.
+func TestWhoIsProtectedBetweenTwoSystems(t *testing.T) {
+	for mode, want := range map[voicemail.Mode]outcome.Code{voicemail.All: outcome.VoicemailPartial, voicemail.Any: outcome.OK} {
+		s := newSite(t, mode, nil, "hq", "branch")
+		s.addUsers(1, nil)
+		j := s.submit(given471108)
+		s.cutAt("hq", j.ID)
+		s.env.Config.Protect = user.All()
+		ctx, stop := context.WithTimeout(context.Background(), 10*time.Second)
+		defer stop()
+		if _, err := s.env.Run(ctx, j.ID, nil); err != nil {
+			t.Fatal(err)
+		}
+		if row := s.row(j.ID, "user0"); row.Code != want || len(s.at["branch"].asked) > 0 {
+			t.Errorf("%s: ended %s %q", mode, row.Code, row.Detail)
+		}
+		s.nothingLeft()
 	}
 }
