@@ -14,9 +14,9 @@ import (
 // errFull says that enough is journalled ahead of a system.
 var errFull = errors.New("enough is on its way")
 
-// claim decides about a pending item from the user as it is now, and journals
-// the first leg that is to be pushed: what is sent, and that it may have been.
-// An item with nothing to push is finished at once.
+// claim decides about a pending item from the user as it is now, and what is to be
+// journalled of the first leg that is to be pushed. An item with nothing to push is
+// finished at once.
 func (g *group) claim(tx *store.Tx, w *work) error {
 	r := g.r
 	s := g.subjects[w.item.UserRef]
@@ -43,7 +43,7 @@ func (g *group) claim(tx *store.Tx, w *work) error {
 	if !g.choose(w, v) {
 		return errFull
 	}
-	if err := g.journal(tx, w, v, s.Before); err != nil {
+	if err := g.compose(tx, w, v, s.Before); err != nil {
 		return err
 	}
 	g.ahead[v.system]++
@@ -246,9 +246,8 @@ func (w *work) next() *verdict {
 	return nil
 }
 
-// journal claims the user and keeps what is about to be sent. The legs of
-// which it is decided that they are left alone have their result from here on.
-func (g *group) journal(tx *store.Tx, w *work, v *verdict, before bool) error {
+// compose makes what is about to be sent, as it is to be journalled.
+func (g *group) compose(tx *store.Tx, w *work, v *verdict, before bool) error {
 	r := g.r
 	l := w.of(v.kind)
 	j := &store.Journalled{UserRef: w.item.UserRef, Job: r.job.ID, Seq: w.item.Seq, Kind: v.kind, System: v.system.Name(),
@@ -297,17 +296,40 @@ func (g *group) journal(tx *store.Tx, w *work, v *verdict, before bool) error {
 		}
 		j.Body = r.key.SealValue(nil, legContext("body", r.job.ID, w.item.Seq), w.attempt.Body)
 	}
-	if err := tx.Journal(j); err != nil {
-		return err
-	}
 	w.sent, w.leg, w.system, w.asking = j, l, v.system, ""
 	w.prior = voicemail.History{Attempts: j.Attempts, Lost: j.Lost}
-	for i := range w.vs {
-		if other := &w.vs[i]; !other.todo() && w.of(other.kind).todo() {
-			if err := g.endLeg(tx, w, other); err != nil {
-				return err
+	return nil
+}
+
+// journal claims the users and keeps what is about to be sent to them, and that it
+// may have been. The legs of which it is decided that they are left alone have
+// their result from here on.
+func (g *group) journal(tx *store.Tx) error {
+	if len(g.claimed) == 0 {
+		return nil
+	}
+	js := make([]*store.Journalled, len(g.claimed))
+	for i, w := range g.claimed {
+		js[i] = w.sent
+	}
+	errs, err := tx.JournalAll(js)
+	if err != nil {
+		return err
+	}
+	for i, w := range g.claimed {
+		if claimed := new(store.ClaimedError); errors.As(errs[i], &claimed) {
+			w.sent, w.leg = nil, nil
+			g.waiting[w] = claimed.Until
+			continue
+		}
+		for n := range w.vs {
+			if v := &w.vs[n]; !v.todo() && w.of(v.kind).todo() {
+				if err := g.endLeg(tx, w, v); err != nil {
+					return err
+				}
 			}
 		}
+		g.launch = append(g.launch, w)
 	}
 	return nil
 }
@@ -359,20 +381,20 @@ func (g *group) unsend(tx *store.Tx, w *work) error {
 	w.of(w.item.Sent.Kind).RequestID = w.item.Sent.RequestID
 	g.back = append(g.back, w)
 	if w.held {
-		return g.claimed(w, g.claim(tx, w))
+		return g.file(w, g.claim(tx, w))
 	}
 	if g.r.cutOnly { // it waits as the others do
 		g.left = append(g.left, w)
 		return nil
 	}
 	if !g.r.settling {
-		return g.claimed(w, g.claim(tx, w))
+		return g.file(w, g.claim(tx, w))
 	}
 	if s := g.subjects[w.item.UserRef]; s != nil {
 		w.user = s.User
 	}
 	w.vs = w.all(outcome.NotRun, outcome.Cancelled, "")
-	return g.claimed(w, g.finish(tx, w))
+	return g.file(w, g.finish(tx, w))
 }
 
 // notAgain says why a leg that was cut must not be sent again; "" where it may.

@@ -35,6 +35,7 @@ type group struct {
 
 	counts   store.Counts
 	failures int64
+	claimed  []*work // to be journalled
 	launch   []*work // journalled now, to be pushed
 	back     []*work // cut, and taken out of the journal: nothing had left
 	left     []*work // of these, who is left to the next run
@@ -221,7 +222,7 @@ func (g *group) empty() bool { return len(g.settled)+len(g.notes)+len(g.claims) 
 // write may be called again after it failed: it keeps nothing of before.
 func (g *group) write(tx *store.Tx) error {
 	g.counts, g.failures = store.Counts{}, 0
-	g.launch, g.back, g.left, g.finished, g.again, g.full = nil, nil, nil, nil, nil, nil
+	g.claimed, g.launch, g.back, g.left, g.finished, g.again, g.full = nil, nil, nil, nil, nil, nil, nil
 	g.results = store.NewResults(g.r.job.ID)
 	g.waiting, g.ahead = make(map[*work]time.Time), make(map[*voicemail.System]int)
 	if err := g.fence(tx); err != nil {
@@ -253,9 +254,8 @@ func (g *group) write(tx *store.Tx) error {
 	if err := g.endBatches(tx); err != nil {
 		return err
 	}
-	var err error
-	g.total, err = tx.Count(g.r.job.ID, g.counts, g.failures)
-	return err
+	g.total = g.before + g.failures // nobody else counts meanwhile
+	return tx.AddCounts(g.r.job.ID, g.counts, g.failures)
 }
 
 // endBatches ends those of which the group has finished the last item.
@@ -377,9 +377,12 @@ func (g *group) claimAll(tx *store.Tx) error {
 		return err
 	}
 	if limit := g.r.limit; limit > 0 && g.before+failures(g.finished) >= limit {
-		return nil // as many have failed as may: nobody else is sent
+		return g.journal(tx) // as many have failed as may: nobody else is sent
 	}
-	return claim(func(w *work) bool { return !w.cut && !w.held })
+	if err := claim(func(w *work) bool { return !w.cut && !w.held }); err != nil {
+		return err
+	}
+	return g.journal(tx)
 }
 
 // failures returns how many of these failed so that it counts.
@@ -442,11 +445,11 @@ func (g *group) claimOne(tx *store.Tx, w *work) error {
 		}
 		return nil
 	}
-	return g.claimed(w, g.claim(tx, w))
+	return g.file(w, g.claim(tx, w))
 }
 
-// claimed files a work by what its claim came to.
-func (g *group) claimed(w *work, err error) error {
+// file files a work by what its claim came to.
+func (g *group) file(w *work, err error) error {
 	var claimed *store.ClaimedError
 	switch {
 	case errors.As(err, &claimed):
@@ -458,7 +461,7 @@ func (g *group) claimed(w *work, err error) error {
 	case w.done:
 		g.finished = append(g.finished, w)
 	default:
-		g.launch = append(g.launch, w)
+		g.claimed = append(g.claimed, w)
 	}
 	return nil
 }

@@ -51,9 +51,8 @@ func (t *Tx) Fence(b Batch) error {
 
 // EndBatch closes a batch if none of its items is left, else gives it back.
 func (t *Tx) EndBatch(b Batch) error {
-	_, err := t.exec(`UPDATE batches SET owner = '', state = CASE WHEN EXISTS
+	return t.put(putting{what: "ending batch", to: b.N}, `UPDATE batches SET owner = '', state = CASE WHEN EXISTS
 			(SELECT 1 FROM items WHERE items.job = batches.job AND seq BETWEEN first_seq AND last_seq AND items.state <> 'final')
 			THEN 'open' ELSE 'done' END
 		WHERE job = ? AND n = ? AND owner = ? AND epoch = ?`, b.Job, b.N, b.Owner, b.Epoch)
-	return err
 }

@@ -91,8 +91,11 @@ type NewSecret struct {
 // it was accepted elsewhere, or nothing else decides. It takes the user off
 // the work list.
 func (t *Tx) CommitSecret(userRef int64, kind string, s NewSecret) error {
+	if err := t.unflag(userRef); err != nil {
+		return err
+	}
 	// RETURNING version would make the statement three times as costly.
-	_, err := t.exec(`INSERT INTO credentials (user_ref, kind, hash, changed_at, must_change, cannot_change, does_not_expire, locked, job, version)
+	err := t.put(putting{what: "committing the secret of user", to: userRef}, `INSERT INTO credentials (user_ref, kind, hash, changed_at, must_change, cannot_change, does_not_expire, locked, job, version)
 		VALUES (?1, ?2, ?3, ?4, coalesce(?5, FALSE), coalesce(?6, FALSE), coalesce(?7, FALSE), coalesce(?8, FALSE), ?9, 1)
 		ON CONFLICT (user_ref, kind) DO UPDATE SET hash = ?3, changed_at = ?4,
 			must_change = coalesce(?5, credentials.must_change), cannot_change = coalesce(?6, credentials.cannot_change),
@@ -103,25 +106,18 @@ func (t *Tx) CommitSecret(userRef int64, kind string, s NewSecret) error {
 			version = credentials.version + 1`,
 		userRef, kind, s.Hash, t.now, s.MustChange, s.CannotChange, s.DoesNotExpire, s.Locked, s.Job,
 		s.ClearAttempts != nil && *s.ClearAttempts)
-	if err != nil {
-		return fmt.Errorf("committing the %s: %w", kind, err)
-	}
-	if s.Tag != nil {
-		if _, err := t.exec(`INSERT INTO history (user_ref, kind, version, tag)
-			VALUES (?1, ?2, (SELECT version FROM credentials WHERE user_ref = ?1 AND kind = ?2), ?3)`, userRef, kind, s.Tag); err != nil {
-			return fmt.Errorf("recording the %s in the history: %w", kind, err)
-		}
+	if err == nil && s.Tag != nil {
+		err = t.put(putting{what: "recording the history of user", to: userRef}, `INSERT INTO history (user_ref, kind, version, tag)
+			VALUES (?1, ?2, (SELECT version FROM credentials WHERE user_ref = ?1 AND kind = ?2), ?3)`, userRef, kind, s.Tag)
 	}
 	// The current value is the newest row; verify's writes raise versions too,
 	// so rows are counted, not subtracted.
-	if s.Changes >= int64(s.KeepHistory) {
-		if _, err := t.exec(`DELETE FROM history WHERE user_ref = ?1 AND kind = ?2 AND version <
+	if err == nil && s.Changes >= int64(s.KeepHistory) {
+		err = t.put(putting{what: "trimming the history of user", to: userRef}, `DELETE FROM history WHERE user_ref = ?1 AND kind = ?2 AND version <
 			(SELECT min(version) FROM (SELECT version FROM history WHERE user_ref = ?1 AND kind = ?2 ORDER BY version DESC LIMIT ?3) kept)`,
-			userRef, kind, s.KeepHistory+1); err != nil {
-			return fmt.Errorf("trimming the history: %w", err)
-		}
+			userRef, kind, s.KeepHistory+1)
 	}
-	return t.unflag(userRef)
+	return err
 }
 
 // ChangedElsewhere records the job that has changed a credential which is not
@@ -151,8 +147,7 @@ func (t *Tx) unflag(userRef int64) error {
 	if t.noFlags == 1 {
 		return nil
 	}
-	_, err := t.exec("DELETE FROM flags WHERE user_ref = ?", userRef)
-	return err
+	return t.put(putting{what: "taking off the work list user", to: userRef}, "DELETE FROM flags WHERE user_ref = ?", userRef)
 }
 
 // History returns the tags of a user's values, the present one among them,

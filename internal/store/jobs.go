@@ -313,23 +313,9 @@ func (t *Tx) DisownJob(id int64, owner string) error {
 // AddCounts adds to the counts of a job; failures are those that count
 // towards max_failures.
 func (t *Tx) AddCounts(id int64, c Counts, failures int64) error {
-	_, err := t.exec(`UPDATE jobs SET selected = selected + ?, updated = updated + ?, skipped = skipped + ?, flagged = flagged + ?,
+	return t.put(putting{what: "counting in job", to: id}, `UPDATE jobs SET selected = selected + ?, updated = updated + ?, skipped = skipped + ?, flagged = flagged + ?,
 		failed = failed + ?, not_run = not_run + ?, uncertain = uncertain + ?, failures = failures + ? WHERE id = ?`,
 		c.Selected, c.Updated, c.Skipped, c.Flagged, c.Failed, c.NotRun, c.Uncertain, failures, id)
-	if err != nil {
-		return fmt.Errorf("counting: %w", err)
-	}
-	return nil
-}
-
-// Count is AddCounts that also returns how many failures the job has in all.
-func (t *Tx) Count(id int64, c Counts, failures int64) (int64, error) {
-	if err := t.AddCounts(id, c, failures); err != nil {
-		return 0, err
-	}
-	var total int64
-	err := t.row("SELECT failures FROM jobs WHERE id = ?", id).Scan(&total)
-	return total, err
 }
 
 // JobState returns the state of a job, and how many failures count towards

@@ -116,21 +116,59 @@ func (t *Tx) Journal(j *Journalled) error {
 		}
 		return ErrStale
 	}
-	j.FirstAt = t.now
 	if j.Before {
 		_, err = t.exec("DELETE FROM sent_before WHERE user_ref = ? AND system = ?", j.UserRef, j.System)
 	}
 	return err
 }
 
+// JournalAll is Journal for several at once; claimed has the *ClaimedError of
+// each that has one.
+func (t *Tx) JournalAll(js []*Journalled) (claimed []error, err error) {
+	claimed = make([]error, len(js))
+	var alone []int // those in whose way there is, or may be, something
+	for i, j := range js {
+		if j.Before {
+			alone = append(alone, i)
+			continue
+		}
+		query, args := t.journalling(j)
+		journalled := func(n int64) error {
+			if n == 0 {
+				alone = append(alone, i)
+			}
+			return nil
+		}
+		if err := t.put(putting{"journalling item", j.Seq, journalled}, query, args...); err != nil {
+			return nil, err
+		}
+	}
+	if err := t.send(); err != nil {
+		return nil, err
+	}
+	for _, i := range alone {
+		claimed[i] = t.Journal(js[i])
+		if err := claimed[i]; err != nil && !errors.As(err, new(*ClaimedError)) {
+			return nil, err
+		}
+	}
+	return claimed, nil
+}
+
 func (t *Tx) insertJournal(j *Journalled) (int64, error) {
-	return t.exec(`INSERT INTO journal (user_ref, job, seq, kind, request_id, system, entry_key, body, attempts, lost, first_at, until, note)
+	query, args := t.journalling(j)
+	return t.exec(query, args...)
+}
+
+func (t *Tx) journalling(j *Journalled) (query string, args []any) {
+	j.FirstAt = t.now
+	return `INSERT INTO journal (user_ref, job, seq, kind, request_id, system, entry_key, body, attempts, lost, first_at, until, note)
 		VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,0,?12)
 		ON CONFLICT (user_ref) DO UPDATE SET job = ?2, seq = ?3, kind = ?4, request_id = ?5, system = ?6, entry_key = ?7,
 			body = ?8, attempts = ?9, lost = ?10, first_at = ?11, until = 0, note = ?12
 		WHERE journal.until <> 0 AND (journal.until <= ?11 OR journal.request_id = ?5) AND journal.system = ?6
 			OR journal.until = 0 AND journal.request_id = '' AND journal.job = ?2 AND journal.seq = ?3`,
-		j.UserRef, j.Job, j.Seq, j.Kind, j.RequestID, j.System, j.EntryKey, j.Body, j.Attempts, j.Lost, t.now, j.Note)
+		[]any{j.UserRef, j.Job, j.Seq, j.Kind, j.RequestID, j.System, j.EntryKey, j.Body, j.Attempts, j.Lost, j.FirstAt, j.Note}
 }
 
 // Attempted records what is known of the attempts of a journalled leg.

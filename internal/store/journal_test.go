@@ -291,3 +291,55 @@ func TestUpgradeThatWasCut(t *testing.T) {
 	upTo(1)
 	open("after somebody went back", 1)
 }
+
+// What is put is there for whoever asks next, and each of several that are
+// journalled together has its own answer.
+func TestJournalAll(t *testing.T) {
+	each(t, func(t *testing.T, open opener) {
+		s := open(t, nil)
+		refs := []int64{addUser(t, s, "free"), addUser(t, s, "taken"), addUser(t, s, "elsewhere"), addUser(t, s, "free too")}
+		other, job := addJob(t, s, refs...), addJob(t, s, refs...)
+		leg := func(job int64, i int, system string) *Journalled {
+			return &Journalled{UserRef: refs[i], Job: job, Seq: int64(i + 1), Kind: PIN, RequestID: fmt.Sprint("r", job, i), System: system}
+		}
+		write(t, s, func(tx *Tx) error {
+			before := leg(other, 2, "old")
+			return errors.Join(tx.Journal(leg(other, 1, "vm")), tx.Journal(before), tx.Quarantine(before, tx.Now().Add(-time.Second)))
+		})
+		write(t, s, func(tx *Tx) error {
+			if err := tx.CommitSecret(refs[0], PIN, NewSecret{Hash: "h", Job: job}); err != nil {
+				return err
+			}
+			if c, err := tx.Credential(refs[0], PIN); err != nil || c.Hash != "h" {
+				t.Errorf("what was put is not there: %+v, %v", c, err)
+			}
+			errs, err := tx.JournalAll([]*Journalled{leg(job, 0, "vm"), leg(job, 1, "vm"), leg(job, 2, "vm"), leg(job, 3, "vm")})
+			if err != nil {
+				return err
+			}
+			for i, err := range errs {
+				claimed := new(ClaimedError)
+				if taken := errors.As(err, &claimed) && claimed.Job == other; taken != (i == 1) || err != nil && !taken {
+					t.Errorf("%d: %v", i, err)
+				}
+			}
+			return nil
+		})
+		write(t, s, func(tx *Tx) error {
+			for i, want := range []int64{job, other, job, job} {
+				if in, err := tx.InFlight(refs[i]); in != want || err != nil {
+					t.Errorf("user %d is in flight of job %d, not %d: %v", i, in, want, err)
+				}
+			}
+			if id, err := tx.LastSent(refs[2], "old"); id != fmt.Sprint("r", other, 2) || err != nil {
+				t.Errorf("what was sent elsewhere is forgotten: %q, %v", id, err)
+			}
+			return nil
+		})
+		// A statement that fails when it is sent is the transaction's failure.
+		err := s.Write(context.Background(), func(tx *Tx) error { return tx.CommitSecret(1<<40, PIN, NewSecret{Hash: "h", Job: job}) })
+		if !IsRowFault(err) || !strings.Contains(err.Error(), fmt.Sprint("committing the secret of user ", int64(1)<<40)) {
+			t.Errorf("a secret of nobody: %v", err)
+		}
+	})
+}

@@ -62,21 +62,21 @@ func (r *Results) Settled(userRef int64) { r.settled = append(r.settled, userRef
 // else.
 func (t *Tx) WriteResults(r *Results) error {
 	for end, seqs := range r.legs {
-		err := t.together(`UPDATE legs SET state = 'final', result = ?, code = ?, system = ?
+		err := t.together("ending items of job", r.job, `UPDATE legs SET state = 'final', result = ?, code = ?, system = ?
 			WHERE job = ? AND kind = ? AND state <> 'final' AND `, "seq", seqs, string(end.result), string(end.code), end.system, r.job, end.kind)
 		if err != nil {
-			return fmt.Errorf("ending %d items: %w", len(seqs), err)
+			return err
 		}
 	}
 	for end, seqs := range r.items {
-		err := t.together(`UPDATE items SET state = 'final', result = ?, code = ?, detail = ?, status = ?, at = ?
+		err := t.together("ending items of job", r.job, `UPDATE items SET state = 'final', result = ?, code = ?, detail = ?, status = ?, at = ?
 			WHERE job = ? AND state <> 'final' AND `, "seq", seqs, string(end.result), string(end.code), end.detail, end.status, t.now, r.job)
 		if err != nil {
-			return fmt.Errorf("ending %d items: %w", len(seqs), err)
+			return err
 		}
 	}
-	if err := t.together("DELETE FROM journal WHERE job = ? AND until = 0 AND ", "user_ref", r.settled, r.job); err != nil {
-		return fmt.Errorf("settling %d items: %w", len(r.settled), err)
+	if err := t.together("settling items of job", r.job, "DELETE FROM journal WHERE job = ? AND until = 0 AND ", "user_ref", r.settled, r.job); err != nil {
+		return err
 	}
 	for i := range r.kept {
 		if err := t.keepRequest(r.job, r.kept[i].seq, &r.kept[i].leg); err != nil {
@@ -87,16 +87,12 @@ func (t *Tx) WriteResults(r *Results) error {
 	return nil
 }
 
-// together runs a statement, which ends before its last condition, for the rows
+// together puts a statement about a job, which ends before its last condition, for the rows
 // with these numbers, each of which it must change.
-func (t *Tx) together(query, column string, numbers []int64, args ...any) error {
+func (t *Tx) together(what string, job int64, query, column string, numbers []int64, args ...any) error {
 	for part := range slices.Chunk(numbers, amongMost) {
 		among, list := t.dialect.among(column, part)
-		n, err := t.exec(query+among, slices.Concat(args, list)...)
-		if err == nil && n != int64(len(part)) {
-			err = ErrStale
-		}
-		if err != nil {
+		if err := t.put(putting{what, job, exactly(len(part))}, query+among, slices.Concat(args, list)...); err != nil {
 			return err
 		}
 	}

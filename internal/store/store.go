@@ -22,6 +22,9 @@
 //     unary + to keep an index out.
 //   - New rows that get their number are written with Tx.insert. Rows are read
 //     to their end, or closed, before the transaction is used again.
+//   - Statements of which nothing is asked before the next one are put (Tx.put):
+//     to a server they go together. Numbers in a list are asked for by
+//     dialect.among.
 //   - What truly differs is a method of dialect.
 //
 // A migration is one file in migrations, in SQLite's words for types: on
@@ -183,7 +186,10 @@ func (s *Store) run(tx *Tx, fn func(*Tx) error) (err error) {
 			err = s.notCommitted(tx, fmt.Errorf("committing: %w", err))
 		}
 	}()
-	return fn(tx)
+	if err = fn(tx); err == nil {
+		err = tx.send()
+	}
+	return err
 }
 
 // failed explains why a transaction failed: whatever fn says, where the

@@ -21,6 +21,7 @@ type Tx struct {
 	ended    <-chan struct{} // whoever wants it, does not any more
 	naming   map[string]int  // nobodyNames, by agreement: 0 not asked yet, 1 somebody may, -1 nobody
 	packed   []packed        // room for rows of SyncAdd
+	queued   queued          // on PostgreSQL: what was put and is not sent yet
 	noFlags  int             // whether nobody is on the work list: 0 not asked yet, 1 nobody, -1 somebody
 }
 
@@ -55,6 +56,9 @@ func (t *Tx) closeStatements() {
 
 func (t *Tx) run(query string, args []any) (sql.Result, error) {
 	if t.dialect == postgres {
+		if err := t.send(); err != nil {
+			return nil, err
+		}
 		return t.tx.ExecContext(t.ctx, t.dialect.sql(query), args...)
 	}
 	s, err := t.stmt(query)
@@ -90,6 +94,9 @@ func (t *Tx) insert(query string, args ...any) (id int64, err error) {
 // row runs a query for one row.
 func (t *Tx) row(query string, args ...any) rowScanner {
 	if t.dialect == postgres {
+		if err := t.send(); err != nil {
+			return errRow{err}
+		}
 		return t.tx.QueryRowContext(t.ctx, t.dialect.sql(query), args...)
 	}
 	s, err := t.stmt(query)
@@ -102,6 +109,9 @@ func (t *Tx) row(query string, args ...any) rowScanner {
 // rows runs a query for many rows.
 func (t *Tx) rows(query string, args ...any) (*sql.Rows, error) {
 	if t.dialect == postgres {
+		if err := t.send(); err != nil {
+			return nil, err
+		}
 		return t.tx.QueryContext(t.ctx, t.dialect.sql(query), args...)
 	}
 	s, err := t.stmt(query)
