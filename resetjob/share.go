@@ -18,9 +18,10 @@ import (
 )
 
 const (
-	shareEvery = time.Second            // it is asked who else pushes
-	shareSoon  = 100 * time.Millisecond // while others have not made room yet
-	askAlive   = 2 * time.Second        // without an answer of the others, it is asked whether they live
+	shareEvery  = time.Second            // it is asked who else pushes
+	shareBeside = 250 * time.Millisecond // while somebody does, whose part is unused once it has no more to do
+	shareSoon   = 100 * time.Millisecond // while others have not made room yet
+	askAlive    = 2 * time.Second        // without an answer of the others, it is asked whether they live
 	// followFor is for how long a node leaves a paused system alone beyond the
 	// pause of the node that has found out, which sends the probe.
 	followFor = 5 * time.Second
@@ -130,10 +131,13 @@ func (s *shares) apply(systems []*voicemail.System) {
 
 // wait is how long after the last look the next one is.
 func (s *shares) wait() time.Duration {
-	if s.agreed {
-		return shareEvery
+	switch {
+	case !s.agreed:
+		return shareSoon
+	case s.part.Of > 1:
+		return shareBeside
 	}
-	return shareSoon
+	return shareEvery
 }
 
 // next returns when to look again.
