@@ -52,6 +52,7 @@ type mapper struct {
 	values [][][][]byte // by rule and source, as they came
 	chosen [][][]byte   // by rule: sorted, each once, none blank
 	from   []int        // by rule: the source they are of
+	places []place      // of the attributes of the entry before, in their order
 	lower  []byte
 	buf    []byte
 }
@@ -133,7 +134,7 @@ func (m *mapper) clone() *mapper {
 	for i := range c.values {
 		c.values[i] = make([][][]byte, len(m.values[i]))
 	}
-	c.chosen, c.from, c.lower, c.buf = make([][][]byte, len(m.chosen)), make([]int, len(m.from)), nil, nil
+	c.chosen, c.from, c.places, c.lower, c.buf = make([][][]byte, len(m.chosen)), make([]int, len(m.from)), nil, nil, nil
 	return &c
 }
 
@@ -149,33 +150,87 @@ func (m *mapper) gather(e *tap.Entry) (f accountFacts, parts bool) {
 	}
 	for i := range e.Attributes {
 		a := &e.Attributes[i]
-		m.lower = append(m.lower[:0], a.Name...)
-		for i, c := range m.lower {
-			if 'A' <= c && c <= 'Z' {
-				m.lower[i] = c + 'a' - 'A'
-			}
-		}
-		name := m.lower
-		if whole, part, ok := ranged(name); ok && m.slots[whole] != nil {
-			name = append(m.lower[:0], whole...)
-			parts = parts || part.First != 0 || part.Last >= 0
-		}
+		p := m.placeOf(i, a.Name)
+		parts = parts || p.part
 		if len(a.Values) == 0 {
 			continue
 		}
-		switch string(name) {
-		case m.key:
+		switch p.account {
+		case keyFact:
 			f.key = a.Values[0]
-		case m.inactive:
+		case inactiveFact:
 			f.inactive = a.Values[0]
-		case m.expires:
+		case expiresFact:
 			f.expires = a.Values[0]
 		}
-		for _, s := range m.slots[string(name)] {
+		for _, s := range p.slots {
 			m.values[s.rule][s.source] = a.Values
 		}
 	}
 	return f, parts
+}
+
+// place is where an attribute of that name belongs.
+type place struct {
+	name    []byte // as it came
+	account int    // which of accountFacts it is
+	slots   []slot
+	part    bool // it holds a part of the values
+}
+
+const (
+	keyFact = 1 + iota
+	inactiveFact
+	expiresFact
+)
+
+// Of so many attributes of an entry, of names of no more than so many bytes, it
+// is kept where they belong: in the next one nearly always the same come in the
+// same order.
+const (
+	placesKept = 32
+	nameKept   = 256
+)
+
+// placeOf returns the place of the attribute of that name, which is the i-th of
+// its entry.
+func (m *mapper) placeOf(i int, name []byte) *place {
+	if i > placesKept || len(name) > nameKept {
+		i = placesKept
+	}
+	for len(m.places) <= i {
+		m.places = append(m.places, place{})
+	}
+	p := &m.places[i]
+	if len(name) == 0 || !bytes.Equal(p.name, name) {
+		m.find(p, name)
+	}
+	return p
+}
+
+// find sets the place of the attribute of that name.
+func (m *mapper) find(p *place, name []byte) {
+	*p = place{name: append(p.name[:0], name...)}
+	m.lower = append(m.lower[:0], name...)
+	for i, c := range m.lower {
+		if 'A' <= c && c <= 'Z' {
+			m.lower[i] = c + 'a' - 'A'
+		}
+	}
+	lower := m.lower
+	if whole, part, ok := ranged(lower); ok && m.slots[whole] != nil {
+		lower = append(m.lower[:0], whole...)
+		p.part = part.First != 0 || part.Last >= 0
+	}
+	switch string(lower) {
+	case m.key:
+		p.account = keyFact
+	case m.inactive:
+		p.account = inactiveFact
+	case m.expires:
+		p.account = expiresFact
+	}
+	p.slots = m.slots[string(lower)]
 }
 
 // ranged reads a range option where there is one.

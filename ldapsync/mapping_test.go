@@ -1,6 +1,7 @@
 package ldapsync
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -49,6 +50,28 @@ func TestLookAndEntryAgree(t *testing.T) {
 		}
 		if other.Person.Hash != l.hash || len(other.Faults) != len(l.faults) || (l.hash == 0) != (len(l.faults) > 0) {
 			t.Fatalf("look: %+v, entry: %+v", l, other)
+		}
+	})
+}
+
+// A mapper looks at an entry as one would that has seen no other before.
+func TestLookForgetsTheEntryBefore(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		names := []string{"uid", "UID", "givenName", "sn", "SN;x-other", "manager", "manager;range=0-1", "manager;range=0-*", "manager;range=2-*", "mail", "cn", strings.Repeat("x", 300), ""}
+		m := openLDAPMapper()
+		for range rapid.IntRange(1, 4).Draw(t, "entries") {
+			var attributes []string
+			for range rapid.IntRange(0, 50).Draw(t, "values") {
+				attributes = append(attributes, rapid.SampledFrom(names).Draw(t, "name"), rapid.SampledFrom([]string{"a", "b"}).Draw(t, "value"))
+			}
+			at := 2 * rapid.IntRange(0, len(attributes)/2).Draw(t, "place of the key")
+			attributes = slices.Insert(attributes, at, "entryUUID", anEntryUUID)
+			e := raw("uid=a,dc=x", attributes...)
+			got, err := m.look(e)
+			want, wantErr := openLDAPMapper().look(e)
+			if err != nil || wantErr != nil || got.hash != want.hash || got.parts != want.parts {
+				t.Fatalf("%q: %+v, %v; on its own %+v, %v", attributes, got, err, want, wantErr)
+			}
 		}
 	})
 }
