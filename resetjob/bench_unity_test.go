@@ -27,7 +27,7 @@ import (
 // mailboxes known, so that the search is left out; and against a shell loop of
 // curl that searches and PUTs.
 func BenchmarkRatioUnity(b *testing.B) {
-	const users, takes, concurrency = 4800, 20 * time.Millisecond, 8
+	const users, takes, concurrency = 9600, 20 * time.Millisecond, 8
 	for b.Loop() {
 		k, srv := unityKit(b, users, func(c *config.Config) { c.Voicemail[0].Concurrency = concurrency })
 		k.env.Hasher = credential.NewHasher(k.env.Ring, credential.Params{Memory: 8, Time: 1, Threads: 1})
@@ -55,7 +55,7 @@ func BenchmarkRatioUnity(b *testing.B) {
 			}
 			return users / time.Since(began).Seconds()
 		}
-		alone := wireAlone(k, concurrency, users/8)
+		alone := wireAlone(k, concurrency, users/16)
 		first := rate()
 		known := rate()
 		b.ReportMetric(alone, "wire-users/s")
